@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where uzswap's own memory comes from: straight from the kernel, never from malloc, so that no path
+ * of the runtime touches memory it manages. Every byte is charged to an account.
+ *
+ * Two ways to get memory. `memory_map` gives pages at once. `memory_reserve` gives address space only;
+ * its pages are charged with `memory_commit` just before they are first touched, and given back with
+ * `memory_release`. Both can fail, and tests make each of them fail in turn through `fail_countdown`.
+ *
+ * All functions are thread-safe. Memory is private, zeroed and page-aligned; `bytes` is a multiple of
+ * PAGE_BYTES (rounded up where it is not).
+ */
+#ifndef UZSWAP_BASE_MEMORY_H
+#define UZSWAP_BASE_MEMORY_H
+
+#include "base/account.h"
+#include "base/types.h"
+
+struct memory {
+    struct account *account; /* who is charged; never NULL */
+    int64_t fail_countdown;  /* tests: > 0 counts requests down, the one that reaches 0 fails. Atomic */
+};
+
+/* NULL if there is no memory. */
+void *memory_map(struct memory *m, size_t bytes, enum account_kind kind);
+void memory_unmap(struct memory *m, void *at, size_t bytes, enum account_kind kind);
+
+/* Address space without memory; NULL if there is none. `memory_unreserve` expects that all that was
+ * committed has been released or uncharged. */
+void *memory_reserve(struct memory *m, size_t bytes);
+void memory_unreserve(struct memory *m, void *at, size_t bytes);
+
+/* Charges reserved memory that is about to be touched; false if there is none. */
+bool memory_commit(struct memory *m, size_t bytes, enum account_kind kind);
+
+/* Gives the memory behind [at, at + bytes) back to the kernel and uncharges it; reads as zero after. */
+void memory_release(struct memory *m, void *at, size_t bytes, enum account_kind kind);
+
+#endif

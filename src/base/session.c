@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * All words of a session are figures: nothing is reached through them, so relaxed order is enough everywhere but for
+ * `pid`, which hands a slot over.
+ *
+ * A figure moves from a slot to `ended` by being swapped for 0 first, so that it is counted once, whoever dies in
+ * between. A reader who comes in between misses it for a moment.
+ */
+#include "base/session.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/sys.h"
+
+static int map_session(int fd, struct session **session)
+{
+    long at = sys_mmap(NULL, sizeof **session, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (sys_is_error(at)) {
+        return (int)at;
+    }
+    *session = (struct session *)at;
+    return 0;
+}
+
+/* The file in memory, of a size that nobody can change: a program that shrank it would have us die by SIGBUS. */
+static int create_file(void)
+{
+    long first = sys_call3(SYS_memfd_create, (long)"uzswap-session", MFD_CLOEXEC | MFD_ALLOW_SEALING, 0);
+    if (first < 0) {
+        return (int)first;
+    }
+    /* Not among the standard streams, which may be closed. */
+    long fd = sys_call3(SYS_fcntl, first, F_DUPFD_CLOEXEC, 3);
+    sys_close((int)first);
+    if (fd < 0) {
+        return (int)fd;
+    }
+    int error = (int)sys_call3(SYS_ftruncate, fd, sizeof(struct session), 0);
+    if (!error) {
+        error = (int)sys_call3(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+    }
+    if (error) {
+        sys_close((int)fd);
+        return error;
+    }
+    return (int)fd;
+}
+
+int session_create(struct session **session)
+{
+    int fd = create_file();
+    if (fd < 0) {
+        return fd;
+    }
+    int error = map_session(fd, session);
+    if (error) {
+        sys_close(fd);
+        return error;
+    }
+    (*session)->magic = SESSION_MAGIC;
+    (*session)->version = SESSION_VERSION;
+    return fd;
+}
+
+static int map_checked(int fd, struct session **session)
+{
+    struct stat status;
+    int error = fstat(fd, &status) ? -errno : 0;
+    if (error) {
+        return error;
+    }
+    if (!S_ISREG(status.st_mode) || (size_t)status.st_size != sizeof **session) {
+        return -EPROTO;
+    }
+    error = map_session(fd, session);
+    if (!error && ((*session)->magic != SESSION_MAGIC || (*session)->version != SESSION_VERSION)) {
+        session_close(*session);
+        *session = NULL;
+        error = -EPROTO;
+    }
+    return error;
+}
+
+int session_open(const char *path, struct session **session)
+{
+    /* Not blocking: a number of a process that ended may by now name anything, a FIFO too. */
+    long fd =
+        sys_call6(SYS_openat, AT_FDCWD, (long)path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0, 0, 0);
+    if (fd < 0) {
+        return (int)fd;
+    }
+    int error = map_checked((int)fd, session);
+    sys_close((int)fd);
+    return error;
+}
+
+void session_close(struct session *session)
+{
+    if (session) {
+        sys_munmap(session, sizeof *session);
+    }
+}
+
+bool session_is_alive(uint32_t pid)
+{
+    return sys_call3(SYS_kill, (long)pid, 0, 0) != -ESRCH;
+}
+
+static void copy_account(struct account *to, const struct account *from)
+{
+    for (int kind = 0; kind < ACCOUNT_KINDS; kind++) {
+        atomic_set_relaxed(&to->bytes[kind], atomic_read_relaxed(&from->bytes[kind]));
+    }
+    atomic_set_relaxed(&to->total, atomic_read_relaxed(&from->total));
+    atomic_set_relaxed(&to->limit, atomic_read_relaxed(&from->limit));
+}
+
+static void copy_levels(struct session_process *to, const struct session_process *from)
+{
+    copy_account(&to->account, &from->account);
+#define X(name) atomic_set_relaxed(&to->name, atomic_read_relaxed(&from->name));
+    SESSION_LEVELS(X)
+#undef X
+}
+
+/* Adds one process's figures to a sum. Two at once may mix the levels of two processes. */
+static void add_to_sum(struct session_process *sum, const struct session_process *process)
+{
+    atomic_add_relaxed(&sum->managed, atomic_read_relaxed(&process->managed));
+#define X(name) atomic_add_relaxed(&sum->name, atomic_read_relaxed(&process->name));
+    SESSION_EVENTS(X)
+#undef X
+    int64_t peak = atomic_read_relaxed(&process->account.peak);
+    if (peak > atomic_read_relaxed(&sum->account.peak)) {
+        atomic_raise_relaxed(&sum->account.peak, peak);
+        copy_levels(sum, process);
+    }
+}
+
+/* Moves all figures out of the slot. */
+static void take_figures(struct session_process *slot, struct session_process *figures)
+{
+    figures->managed = atomic_swap_acq_rel(&slot->managed, 0);
+    for (int kind = 0; kind < ACCOUNT_KINDS; kind++) {
+        figures->account.bytes[kind] = atomic_swap_acq_rel(&slot->account.bytes[kind], 0);
+    }
+    figures->account.total = atomic_swap_acq_rel(&slot->account.total, 0);
+    figures->account.peak = atomic_swap_acq_rel(&slot->account.peak, 0);
+    figures->account.limit = atomic_swap_acq_rel(&slot->account.limit, 0);
+#define X(name) figures->name = atomic_swap_acq_rel(&slot->name, 0);
+    SESSION_COUNTERS(X)
+#undef X
+}
+
+static struct session_process *begin_anew(struct session *session, struct session_process *slot)
+{
+    struct session_process figures = {0};
+    take_figures(slot, &figures);
+    add_to_sum(&session->ended, &figures);
+    return slot;
+}
+
+/* Takes the slot over from `from` (0: fresh). Acquire: we go on from what the old holder wrote. */
+static bool take_over(struct session_process *slot, uint32_t from, uint32_t pid)
+{
+    return atomic_read_acquire(&slot->pid) == from && atomic_cas_acq_rel(&slot->pid, &from, pid);
+}
+
+static struct session_process *claim_fresh(struct session *session, uint32_t pid)
+{
+    for (size_t i = 0; i < SESSION_PROCESSES; i++) {
+        if (take_over(&session->processes[i], 0, pid)) {
+            return &session->processes[i];
+        }
+    }
+    return NULL;
+}
+
+static struct session_process *claim_dead(struct session *session, uint32_t pid)
+{
+    for (size_t i = 0; i < SESSION_PROCESSES; i++) {
+        struct session_process *slot = &session->processes[i];
+        uint32_t holder = atomic_read_acquire(&slot->pid);
+        if (!session_is_alive(holder) && take_over(slot, holder, pid)) {
+            return begin_anew(session, slot);
+        }
+    }
+    return NULL;
+}
+
+struct session_process *session_claim(struct session *session, uint32_t pid)
+{
+    for (size_t i = 0; i < SESSION_PROCESSES; i++) {
+        if (atomic_read_acquire(&session->processes[i].pid) == pid) {
+            return begin_anew(session, &session->processes[i]); /* the image before exec */
+        }
+    }
+    struct session_process *slot = claim_fresh(session, pid);
+    if (!slot) {
+        slot = claim_dead(session, pid);
+    }
+    atomic_add_relaxed(&session->processes_total, 1);
+    return slot;
+}
+
+void session_sum(const struct session *session, struct session_process *sum)
+{
+    memset(sum, 0, sizeof *sum);
+    add_to_sum(sum, &session->ended);
+    for (size_t i = 0; i < SESSION_PROCESSES; i++) {
+        add_to_sum(sum, &session->processes[i]);
+    }
+}

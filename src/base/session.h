@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What `uzswap run` and the runtimes inside the programs it starts share: one page-aligned file in memory
+ * (memfd), mapped by all, so that figures survive however a process ends.
+ *
+ * The path to it is in the environment, UZSWAP_SESSION=/proc/PID/fd/N. Each process claims a slot; all fields of
+ * a slot are atomic and written by that process only, read by anybody at any time. Without the variable (a user
+ * who preloads the library by hand) a runtime keeps its slot in private memory and nobody reports it.
+ */
+#ifndef UZSWAP_BASE_SESSION_H
+#define UZSWAP_BASE_SESSION_H
+
+#include "base/account.h"
+#include "base/types.h"
+
+#define SESSION_MAGIC 0x757a7377u
+#define SESSION_VERSION 1u
+#define SESSION_PROCESSES 512
+#define SESSION_ENVIRONMENT "UZSWAP_SESSION"
+
+/* Figures of what is now (they rise and fall), and one high-water mark. */
+#define SESSION_LEVELS(X)                                                                                    \
+    X(stored_pages)                                                                                          \
+    X(same_filled_pages)                                                                                     \
+    X(stored_incompressible_pages)                                                                           \
+    X(pool_payload)                                                                                          \
+    X(device_pages)                                                                                          \
+    X(device_bytes)                                                                                          \
+    X(over_budget_bytes)
+
+/* Figures that only grow. */
+#define SESSION_EVENTS(X)                                                                                    \
+    X(written_back_pages)                                                                                    \
+    X(written_back_bytes)                                                                                    \
+    X(duplicate_entry)                                                                                       \
+    X(pool_limit_hit)                                                                                        \
+    X(faults)                                                                                                \
+    X(refaults)                                                                                              \
+    X(zero_fills)                                                                                            \
+    X(pool_loads)                                                                                            \
+    X(device_loads)                                                                                          \
+    X(evicted_pages)                                                                                         \
+    X(move_refused)                                                                                          \
+    X(copied_out)                                                                                            \
+    X(poisoned_pages)                                                                                        \
+    X(reject_reclaim_fail)                                                                                   \
+    X(reject_alloc_fail)                                                                                     \
+    X(reject_kmemcache_fail)                                                                                 \
+    X(reject_compress_fail)                                                                                  \
+    X(reject_compress_poor)                                                                                  \
+    X(decompress_fail)                                                                                       \
+    X(device_read_fail)                                                                                      \
+    X(device_write_fail)                                                                                     \
+    X(device_full)
+
+/* Every figure of a process beside its account. */
+#define SESSION_COUNTERS(X)                                                                                  \
+    SESSION_LEVELS(X)                                                                                        \
+    SESSION_EVENTS(X)
+
+struct session_process {
+    uint32_t pid;     /* 0 = slot never used; atomic, claimed by compare-and-swap */
+    uint32_t managed; /* 1 once the runtime manages the process's memory */
+    struct account account;
+#define X(name) uint64_t name;
+    SESSION_COUNTERS(X)
+#undef X
+};
+
+struct session {
+    uint32_t magic;
+    uint32_t version;
+    uint32_t processes_total; /* how many processes have claimed a slot; atomic */
+    uint32_t unused;
+    struct session_process processes[SESSION_PROCESSES];
+    /* What was in slots that were claimed again: events summed, the highest peak, and the levels and account of the
+     * process that had it. `managed` counts. Atomic, written by whoever claims. */
+    struct session_process ended;
+};
+
+/* Makes a session and maps it. Its descriptor (3 or more, close-on-exec), or -errno. */
+int session_create(struct session **session);
+
+/* Maps the session at `path` (the variable's value). 0; -errno; -EPROTO if that is no session of this version. */
+int session_open(const char *path, struct session **session);
+void session_close(struct session *session);
+
+/*
+ * The slot of process `pid`, the caller's own, with all figures 0. NULL if all slots belong to living processes.
+ *
+ * A process claims once, when its runtime starts: the program, every forked child (its parent's figures stay in
+ * the parent's slot) and every image that was exec'ed. An exec'ed image finds the slot of the image before it: that
+ * one's figures move to `ended`. So do those of a dead process, whose slot is taken when no fresh one is left.
+ * Processes of other pid namespaces must not share a session: they cannot tell who is alive.
+ */
+struct session_process *session_claim(struct session *session, uint32_t pid);
+
+/* Adds all that is in the session up as `ended` does: events of all processes, levels of the largest one.
+ * `sum->managed` is how many images were managed. A snapshot; exact once all processes have ended. */
+void session_sum(const struct session *session, struct session_process *sum);
+
+/* False if there is no process of that number. */
+bool session_is_alive(uint32_t pid);
+
+#endif

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/session.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+/* Above the kernel's highest pid: processes that are dead for sure. */
+#define DEAD 5000000u
+
+static struct session *session;
+static int session_fd;
+
+static void new_session(void)
+{
+    session_fd = session_create(&session);
+    REQUIRE(session_fd >= 3);
+}
+
+static void end_session(void)
+{
+    session_close(session);
+    close(session_fd);
+}
+
+static struct session_process sum_now(void)
+{
+    struct session_process sum;
+    session_sum(session, &sum);
+    return sum;
+}
+
+static void open_path(char path[64])
+{
+    snprintf(path, 64, "/proc/self/fd/%d", session_fd);
+}
+
+TEST(a_session_opens_by_its_path)
+{
+    char path[64];
+    struct session *other;
+    new_session();
+    open_path(path);
+    REQUIRE(session_open(path, &other) == 0);
+    struct session_process *slot = session_claim(other, (uint32_t)getpid());
+    REQUIRE(slot);
+    atomic_set_relaxed(&slot->faults, 7);
+    CHECK_EQUAL(sum_now().faults, 7);
+    session_close(other);
+    end_session();
+}
+
+TEST(what_is_no_session_is_refused)
+{
+    struct session *other;
+    CHECK_EQUAL(session_open("/proc/self/fd/9999", &other), -ENOENT);
+    CHECK_EQUAL(session_open("/dev/null", &other), -EPROTO);
+    char path[] = "/tmp/uzswap-session-XXXXXX";
+    int fd = mkstemp(path);
+    REQUIRE(fd >= 0 && ftruncate(fd, sizeof *session) == 0);
+    CHECK_EQUAL(session_open(path, &other), -EPROTO);
+    close(fd);
+    unlink(path);
+}
+
+TEST(another_version_is_refused)
+{
+    char path[64];
+    struct session *other;
+    new_session();
+    open_path(path);
+    session->version++;
+    CHECK_EQUAL(session_open(path, &other), -EPROTO);
+    end_session();
+}
+
+/* A program must not be able to shrink the file under uzswap. */
+TEST(the_file_keeps_its_size)
+{
+    new_session();
+    CHECK(ftruncate(session_fd, 0) == -1);
+    CHECK(ftruncate(session_fd, 1 << 20) == -1);
+    CHECK(fcntl(session_fd, F_GETFD) & FD_CLOEXEC);
+    end_session();
+}
+
+TEST(each_process_has_its_own_slot)
+{
+    new_session();
+    struct session_process *a = session_claim(session, DEAD + 1), *b = session_claim(session, DEAD + 2);
+    CHECK(a && b && a != b);
+    CHECK_EQUAL(a->pid, DEAD + 1);
+    CHECK_EQUAL(session->processes_total, 2);
+    end_session();
+}
+
+TEST(an_exec_keeps_the_slot_and_its_figures_count_on)
+{
+    new_session();
+    struct session_process *slot = session_claim(session, DEAD);
+    slot->faults = 10;
+    slot->stored_pages = 5;
+    slot->managed = 1;
+    account_charge(&slot->account, ACCOUNT_POOL, 4096);
+    CHECK(session_claim(session, DEAD) == slot);
+    CHECK_EQUAL(session->processes_total, 1);
+    CHECK_EQUAL(slot->faults, 0);
+    CHECK_EQUAL(slot->managed, 0);
+    CHECK_EQUAL(account_total(&slot->account), 0);
+    slot->faults = 1;
+    struct session_process sum = sum_now();
+    CHECK_EQUAL(sum.faults, 11);
+    CHECK_EQUAL(sum.account.peak, 4096);
+    CHECK_EQUAL(sum.managed, 1);
+    end_session();
+}
+
+TEST(levels_are_those_of_the_largest_process)
+{
+    new_session();
+    struct session_process *small = session_claim(session, DEAD + 1),
+                           *large = session_claim(session, DEAD + 2);
+    account_charge(&small->account, ACCOUNT_POOL, 1000);
+    account_charge(&large->account, ACCOUNT_RESIDENT, 9000);
+    small->stored_pages = 1;
+    large->stored_pages = 2;
+    small->written_back_pages = 10;
+    large->written_back_pages = 20;
+    struct session_process sum = sum_now();
+    CHECK_EQUAL(sum.stored_pages, 2);
+    CHECK_EQUAL(sum.written_back_pages, 30);
+    CHECK_EQUAL(sum.account.peak, 9000);
+    CHECK_EQUAL(account_bytes(&sum.account, ACCOUNT_RESIDENT), 9000);
+    CHECK_EQUAL(account_bytes(&sum.account, ACCOUNT_POOL), 0);
+    end_session();
+}
+
+/* More processes than slots, one after the other: none of their figures is lost. */
+TEST(slots_of_the_dead_are_used_again)
+{
+    enum { PROCESSES = 3 * SESSION_PROCESSES };
+    new_session();
+    for (uint32_t i = 0; i < PROCESSES; i++) {
+        struct session_process *slot = session_claim(session, DEAD + i);
+        REQUIRE(slot && slot->faults == 0);
+        atomic_set_relaxed(&slot->faults, 1);
+        atomic_set_relaxed(&slot->managed, 1);
+        account_charge(&slot->account, ACCOUNT_POOL, i == 700 ? 7000 : 10);
+        atomic_set_relaxed(&slot->stored_pages, i);
+    }
+    struct session_process sum = sum_now();
+    CHECK_EQUAL(sum.faults, PROCESSES);
+    CHECK_EQUAL(sum.managed, PROCESSES);
+    CHECK_EQUAL(sum.account.peak, 7000);
+    CHECK_EQUAL(sum.stored_pages, 700);
+    CHECK_EQUAL(session->processes_total, PROCESSES);
+    end_session();
+}
+
+TEST(slots_of_the_living_are_not_taken)
+{
+    new_session();
+    for (size_t i = 0; i < SESSION_PROCESSES; i++) {
+        session->processes[i].pid = (uint32_t)getppid();
+    }
+    CHECK(session_claim(session, DEAD) == NULL);
+    session->processes[77].pid = DEAD + 5;
+    CHECK(session_claim(session, DEAD) == &session->processes[77]);
+    end_session();
+}
+
+enum { THREADS = 4, ROUNDS = 400 };
+
+static void *claim_often(void *argument)
+{
+    uint32_t first = DEAD + 1000 * (uint32_t)(uintptr_t)argument;
+    for (uint32_t i = 0; i < ROUNDS; i++) {
+        struct session_process *slot = session_claim(session, first + i);
+        if (slot) {
+            atomic_add_relaxed(&slot->faults, 1);
+            atomic_add_relaxed(&slot->managed, 1);
+            account_charge(&slot->account, ACCOUNT_POOL, 10);
+        }
+    }
+    return NULL;
+}
+
+/* Here "dead" processes still run, so that a slot may be taken from under one that counts: no figure is lost anyway. */
+TEST(claims_side_by_side_lose_nothing)
+{
+    pthread_t threads[THREADS];
+    new_session();
+    for (uintptr_t i = 0; i < THREADS; i++) {
+        pthread_create(&threads[i], NULL, claim_often, (void *)i);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    struct session_process sum = sum_now();
+    CHECK_EQUAL(session->processes_total, THREADS * ROUNDS);
+    CHECK_EQUAL(sum.faults, THREADS * ROUNDS);
+    CHECK_EQUAL(sum.managed, THREADS * ROUNDS);
+    end_session();
+}
+
+TEST(forked_children_claim_for_themselves)
+{
+    enum { CHILDREN = 8 };
+    char path[64];
+    new_session();
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)getpid(), session_fd);
+    struct session_process *own = session_claim(session, (uint32_t)getpid());
+    atomic_set_relaxed(&own->faults, 100);
+    for (int i = 0; i < CHILDREN; i++) {
+        if (fork() == 0) {
+            struct session *seen;
+            struct session_process *slot =
+                session_open(path, &seen) ? NULL : session_claim(seen, (uint32_t)getpid());
+            if (slot) {
+                atomic_set_relaxed(&slot->faults, 1);
+            }
+            _exit(slot == NULL);
+        }
+    }
+    for (int status; wait(&status) > 0;) {
+        CHECK_EQUAL(status, 0);
+    }
+    CHECK_EQUAL(sum_now().faults, 100 + CHILDREN);
+    CHECK_EQUAL(session->processes_total, 1 + CHILDREN);
+    end_session();
+}
+
+TEST(alive_or_dead)
+{
+    CHECK(session_is_alive((uint32_t)getpid()));
+    CHECK(session_is_alive(1));
+    CHECK(!session_is_alive(DEAD));
+}
+
+int main(void)
+{
+    RUN(a_session_opens_by_its_path);
+    RUN(what_is_no_session_is_refused);
+    RUN(another_version_is_refused);
+    RUN(the_file_keeps_its_size);
+    RUN(each_process_has_its_own_slot);
+    RUN(an_exec_keeps_the_slot_and_its_figures_count_on);
+    RUN(levels_are_those_of_the_largest_process);
+    RUN(slots_of_the_dead_are_used_again);
+    RUN(slots_of_the_living_are_not_taken);
+    RUN(claims_side_by_side_lose_nothing);
+    RUN(forked_children_claim_for_themselves);
+    RUN(alive_or_dead);
+    return harness_finish();
+}
