@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a pool is: the allocator that holds compressed pages.
+ *
+ * Contract of the ops table. The caller is `zswap/` and nobody else.
+ *  - All ops but create and destroy are called from any thread at any time; the pool locks for itself.
+ *  - A handle is never 0, fits POOL_HANDLE_BITS, and names its object until `free`, however the pool
+ *    moves things inside. After `free` it may name another object.
+ *  - `map` gives the object's bytes as one contiguous range that stays where it is until `unmap`. Maps
+ *    nest and run side by side. Nobody frees a mapped object; nobody writes to it after the first fill.
+ *  - Memory comes from the `struct memory` given at creation, charged to ACCOUNT_POOL (and to
+ *    ACCOUNT_TABLES for the pool's own records if they lie elsewhere). Failure is only ever -ENOMEM.
+ *  - `owner` is the caller's name for the object (a packed swap entry); the pool may keep it to answer
+ *    `peers`, and looks at it no further.
+ *  - `total_size` is the bytes of memory the pool holds, whether filled or not; it never blocks.
+ *  - Objects have 1 .. object_max bytes; PAGE_BYTES (an incompressible page kept raw) must fit.
+ */
+#ifndef UZSWAP_POOL_POOL_H
+#define UZSWAP_POOL_POOL_H
+
+#include "base/memory.h"
+#include "base/types.h"
+
+#define POOL_HANDLE_BITS 39
+
+struct pool; /* each pool's own structure begins with this */
+
+struct pool_ops {
+    const char *name;
+
+    /* Makes an empty pool that can grow to `max_bytes` (address space is set aside for them, rounded as
+     * the pool likes, no memory). 0, -ENOMEM, -EINVAL. */
+    int (*create)(struct pool **pool, struct memory *memory, size_t max_bytes);
+
+    /* Frees everything, also objects still in it. Nobody else may be using the pool. */
+    void (*destroy)(struct pool *pool);
+
+    /* 0 and *handle; -ENOMEM (no memory, or max_bytes reached); -EINVAL for a size that is no size. */
+    int (*alloc)(struct pool *pool, size_t bytes, uint64_t owner, uint64_t *handle);
+    void (*free)(struct pool *pool, uint64_t handle);
+
+    void *(*map)(struct pool *pool, uint64_t handle);
+    void (*unmap)(struct pool *pool, uint64_t handle);
+
+    size_t (*total_size)(struct pool *pool);
+
+    /* What writeback needs: the owners of the other objects that must leave before the memory under
+     * `handle` can be given back. Writes at most `room` of them and returns how many. A hint: it may be
+     * out of date when it returns. */
+    size_t (*peers)(struct pool *pool, uint64_t handle, uint64_t *owners, size_t room);
+
+    /* Gives whole free pages that it keeps in reserve back to the kernel; bytes given back. */
+    size_t (*trim)(struct pool *pool);
+
+    /* Re-derives every count and list from the memory itself, with everything else standing still. True
+     * if all agree; else prints each mismatch to standard error. */
+    bool (*consistent)(struct pool *pool);
+};
+
+struct pool {
+    const struct pool_ops *ops;
+};
+
+extern const struct pool_ops pool_zbud;
+
+/* The pool called `name`, NULL if there is none. */
+const struct pool_ops *pool_by_name(const char *name);
+
+/* The names of all pools, for help texts: "zbud". */
+const char *pool_list(void);
+
+#endif
