@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/* The cache's own structure, shared by the files of zswap/ and nobody else. */
+#ifndef UZSWAP_ZSWAP_INTERNAL_H
+#define UZSWAP_ZSWAP_INTERNAL_H
+
+#include "base/atomic.h"
+#include "swap/swap_map.h"
+#include "zswap/area.h"
+#include "zswap/context.h"
+#include "zswap/zswap.h"
+
+/* Counters and levels, kept in shards so that threads do not write the same cache line. A level (pages now) is the
+ * sum of all shards, each of which may be negative by itself. */
+enum counter {
+    COUNTER_STORED, /* entries POOL or FILLED */
+    COUNTER_SAME_FILLED,
+    COUNTER_INCOMPRESSIBLE,
+    COUNTER_PAYLOAD,
+    COUNTER_ON_DEVICE,
+    COUNTER_WRITTEN_BACK,
+    COUNTER_WRITTEN_BACK_BYTES,
+    COUNTER_DUPLICATE,
+    COUNTER_LIMIT_HIT,
+    COUNTER_STORES,
+    COUNTER_LOADS,
+    COUNTER_DEVICE_LOADS,
+    COUNTER_INVALIDATES,
+    COUNTER_REJECT_RECLAIM,
+    COUNTER_REJECT_ALLOC,
+    COUNTER_REJECT_INDEX,
+    COUNTER_REJECT_COMPRESS,
+    COUNTER_REJECT_POOR,
+    COUNTER_DECOMPRESS_FAIL,
+    COUNTER_READ_FAIL,
+    COUNTER_WRITE_FAIL,
+    COUNTER_DEVICE_FULL,
+    COUNTERS,
+};
+
+#define COUNTER_SHARDS 16
+
+struct counter_shard {
+    int64_t value[COUNTERS]; /* atomic */
+} __attribute__((aligned(64)));
+
+struct writeback; /* writeback.c */
+
+struct zswap {
+    struct memory *memory;
+    struct pool *pool;
+    struct swap_device *device; /* NULL = none */
+    struct swap_cache *swap_cache;
+    struct swap_map map; /* used if there is a device */
+    enum zswap_writeback mode;
+    struct lifecycle lifecycle;
+    struct contexts contexts;
+    struct writeback *writeback; /* NULL if nothing can be written back */
+    struct counter_shard *counters;
+
+    size_t max_pool_bytes; /* atomic, relaxed: a recent value will do */
+    unsigned accept_threshold_percent;
+    uint32_t
+        over_limit; /* 1 from when the limit was hit until the pool is down to the threshold; atomic hint */
+
+    struct area
+        *areas[ZSWAP_TYPES_MAX]; /* set by area_create before verbs on the type begin; acquire, release */
+};
+
+static inline void counter_add(struct zswap *z, enum counter counter, int64_t n)
+{
+    atomic_add_relaxed(&z->counters[thread_hint() % COUNTER_SHARDS].value[counter], n);
+}
+
+uint64_t counter_sum(const struct zswap *z, enum counter counter);
+
+/* The area and the bounds check of every verb; NULL if there is no such entry. */
+static inline struct area *area_of(struct zswap *z, struct swap_entry entry)
+{
+    if (entry.type >= ZSWAP_TYPES_MAX) {
+        return NULL;
+    }
+    struct area *area = atomic_read_acquire(&z->areas[entry.type]);
+    return area && entry.offset < area->pages ? area : NULL;
+}
+
+/* A pool object's owner, as pool.h calls it. */
+static inline uint64_t entry_pack(struct swap_entry entry)
+{
+    return (uint64_t)entry.type << 40 | entry.offset;
+}
+
+static inline struct swap_entry entry_unpack(uint64_t packed)
+{
+    return (struct swap_entry){.type = (uint32_t)(packed >> 40), .offset = packed & ((1ull << 40) - 1)};
+}
+
+/* Counts what a change of an entry's word from `old` to `next` means for the levels. */
+void count_change(struct zswap *z, uint64_t old, uint64_t next);
+
+/* Device slots that the object of this word takes once it is written back. */
+size_t device_slots(uint64_t word, enum zswap_writeback mode);
+
+/* load.c: turns the bytes at `from` of the object that `word` names into a page. 0 or -EBADMSG. */
+int decode_object(struct zswap *z, struct context *context, uint64_t word, void *page, const void *from);
+
+/* invalidate.c: zswap_invalidate_range in an area that may no longer be in the table. */
+uint64_t invalidate_in_area(struct zswap *z, struct area *area, uint64_t first, uint64_t pages);
+
+/* writeback.c */
+int writeback_create(struct zswap *z);
+void writeback_destroy(struct zswap *z);
+
+bool writeback_in_flight(struct zswap *z);
+
+/* zswap_writeback; but while another thread starts writebacks it does nothing without `take_turn`, and returns 1. */
+size_t writeback_start(struct zswap *z, size_t bytes, bool take_turn);
+
+/* Takes the area out of the table and waits until no writeback, started by whatever verb on another type, knows it. */
+void writeback_forget_area(struct zswap *z, uint32_t type);
+
+/* The most objects that all write buffers hold at one time. */
+uint32_t writeback_capacity(void);
+
+#endif

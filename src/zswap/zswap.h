@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The cache: compressed pages under their swap entries, with writeback to a device. Five verbs: store,
+ * load, exclusive load, invalidate page, invalidate area; and writeback.
+ *
+ * Guarantees (any number of threads, any interleaving): a load returns the bytes of the last store that
+ * finished before it began, or of one concurrent with it, or says "not here"; after invalidate
+ * returns, no load finds the entry; nobody waits for another's I/O, except a load whose only copy is on
+ * the device; loads of different pages share no lock; every failure leaves the entry whole in its
+ * old place, or cleanly gone with an error code. docs/architecture.md tells how.
+ *
+ * All functions are thread-safe unless they say otherwise.
+ */
+#ifndef UZSWAP_ZSWAP_ZSWAP_H
+#define UZSWAP_ZSWAP_ZSWAP_H
+
+#include "base/memory.h"
+#include "base/types.h"
+#include "codec/codec.h"
+#include "pool/pool.h"
+#include "swap/device.h"
+#include "swap/swap_cache.h"
+
+#define ZSWAP_TYPES_MAX 32
+
+enum zswap_writeback {
+    ZSWAP_WRITEBACK_COMPRESSED, /* as they lie in the pool, packed */
+    ZSWAP_WRITEBACK_PAGE,       /* decompressed, as plain pages */
+    ZSWAP_WRITEBACK_OFF,
+};
+
+struct zswap_options {
+    struct memory *memory; /* outlives the cache */
+    const struct pool_ops *pool;
+    struct codec codec;
+    size_t max_pool_bytes; /* pool limit; at it the oldest entries are written back */
+    unsigned
+        accept_threshold_percent; /* writeback goes on until the pool is down to this share of the limit */
+    enum zswap_writeback writeback;
+    struct swap_device *device;    /* NULL = none; outlives the cache */
+    struct swap_cache *swap_cache; /* outlives the cache */
+};
+
+/* Counters under the kernel's names (/sys/kernel/debug/zswap, mm/zswap.c), and ours. */
+struct zswap_stats {
+    uint64_t stored_pages;                /* in the pool now, same-filled included */
+    uint64_t same_filled_pages;           /* of them, those that hold no object */
+    uint64_t stored_incompressible_pages; /* of them, those kept raw */
+    uint64_t pool_total_size;             /* bytes */
+    uint64_t pool_payload;                /* bytes of the objects in the pool */
+    uint64_t device_pages;                /* on the device now */
+    uint64_t device_bytes;                /* slots they take, in bytes */
+    uint64_t written_back_pages;
+    uint64_t written_back_bytes;
+    uint64_t duplicate_entry; /* stores that replaced an entry */
+    uint64_t pool_limit_hit;
+    uint64_t stores, loads, device_loads, invalidates;
+    uint64_t reject_reclaim_fail;   /* at the limit, and nothing could be written back */
+    uint64_t reject_alloc_fail;     /* the pool had no memory */
+    uint64_t reject_kmemcache_fail; /* the index had no memory */
+    uint64_t reject_compress_fail;  /* the compressor failed */
+    uint64_t reject_compress_poor;  /* pages that did not shrink, and went in raw */
+    uint64_t decompress_fail;
+    uint64_t device_read_fail, device_write_fail, device_full;
+};
+
+struct zswap;
+
+/* 0, -EINVAL, -ENOMEM. */
+int zswap_create(struct zswap **zswap, const struct zswap_options *options);
+
+/* Frees all. No verb may be running. */
+void zswap_destroy(struct zswap *zswap);
+
+/* Makes room for entries (type, 0 .. pages - 1). Address space, not memory. 0, -EINVAL (bad type, or in
+ * use), -ENOMEM. Not thread-safe against verbs on the same type. */
+int zswap_area_create(struct zswap *zswap, uint32_t type, uint64_t pages);
+void zswap_area_destroy(struct zswap *zswap, uint32_t type);
+
+/*
+ * Puts the page in under `entry`, in place of what was there. 0; -EINVAL (no such area or offset); -ENOMEM;
+ * -ENOSPC (at the limit, and nothing could be written back); -EIO (compressor failed). A store that
+ * fails still removes the older entry.
+ */
+int zswap_store(struct zswap *zswap, struct swap_entry entry, const void *page);
+
+/* Copies the page to `page`; the entry stays. 0; -ENOENT (not here); -EBADMSG (it is damaged; the entry
+ * stays, so that later loads fail too); -EIO (the device cannot read it); -ENOMEM. After an error
+ * the content of `page` is undefined. */
+int zswap_load(struct zswap *zswap, struct swap_entry entry, void *page);
+
+/* As load, but -EAGAIN instead of waiting for the device: for a thread that others wait for. */
+int zswap_load_at_once(struct zswap *zswap, struct swap_entry entry, void *page);
+
+/* Load and free: as load, and on success the entry that was read is gone (not one stored since). */
+int zswap_load_exclusive(struct zswap *zswap, struct swap_entry entry, void *page);
+
+/* Where is the entry now? A snapshot. */
+enum zswap_place { ZSWAP_NOWHERE, ZSWAP_IN_POOL, ZSWAP_ON_DEVICE };
+enum zswap_place zswap_find(struct zswap *zswap, struct swap_entry entry);
+
+/* Removes the entry. True if there was one. */
+bool zswap_invalidate(struct zswap *zswap, struct swap_entry entry);
+
+/* Removes all entries of offsets [first, first + pages), and gives back the index memory of whole empty pages of
+ * it. How many there were. */
+uint64_t zswap_invalidate_range(struct zswap *zswap, uint32_t type, uint64_t first, uint64_t pages);
+uint64_t zswap_invalidate_area(struct zswap *zswap, uint32_t type);
+
+/*
+ * Starts writing back the oldest entries until `bytes` of pool payload are on their way or nothing more can be.
+ * Does not wait for the device unless all write buffers are in flight. The bytes on their way; 0 if none
+ * (no device, device full, nothing in the pool).
+ */
+size_t zswap_writeback(struct zswap *zswap, size_t bytes);
+
+/* Completes finished writebacks; with `wait`, until none is in flight. */
+void zswap_writeback_reap(struct zswap *zswap, bool wait);
+
+/* True if writeback is on, there is a device, and it is not known to be full. */
+bool zswap_can_write_back(struct zswap *zswap);
+
+/* From now on stores compress with `codec`; entries stored before stay readable. */
+void zswap_set_codec(struct zswap *zswap, const struct codec *codec);
+void zswap_set_max_pool_bytes(struct zswap *zswap, size_t bytes);
+size_t zswap_max_pool_bytes(const struct zswap *zswap);
+
+void zswap_get_stats(struct zswap *zswap, struct zswap_stats *stats);
+
+/* Gives memory that the pool keeps in reserve back. Bytes. */
+size_t zswap_trim(struct zswap *zswap);
+
+/* In a forked child, before anything else is done with the cache: makes the device the child's own. The
+ * caller has made sure that at the fork no verb was running and no writeback in flight. 0 or -errno. */
+int zswap_fork_child(struct zswap *zswap);
+
+/* Re-derives all counters and lists, with everything else standing still; prints each mismatch. */
+bool zswap_consistent(struct zswap *zswap);
+
+#endif
