@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/* Is everything a region knows true? */
+#include <stdio.h>
+
+#include "base/sys.h"
+#include "region/internal.h"
+
+struct survey {
+    uint64_t resident, staged, wrong;
+};
+
+static void complain(struct survey *s, uint64_t page, const char *what)
+{
+    if (s->wrong++ < 10) {
+        fprintf(stderr, "region: page %llu: %s\n", (unsigned long long)page, what);
+    }
+}
+
+/* Which pages of the cluster are mapped, as the kernel says. */
+static uint64_t mapped_pages(struct region *r, uint64_t number)
+{
+    unsigned char present[CLUSTER_PAGES] = {0};
+    uint64_t mask = 0;
+    sys_call3(SYS_mincore, (long)page_address(r, number * CLUSTER_PAGES), CLUSTER_BYTES, (long)present);
+    for (unsigned i = 0; i < CLUSTER_PAGES; i++) {
+        mask |= (uint64_t)(present[i] & 1) << i;
+    }
+    return mask;
+}
+
+static void check_page(struct region *r, uint64_t page, bool resident, bool out, struct survey *s)
+{
+    struct swap_entry entry = page_entry(r, page);
+    bool staged = swap_cache_has(r->swap_cache, entry);
+    bool stored = zswap_find(r->zswap, entry) != ZSWAP_NOWHERE;
+    s->resident += resident;
+    s->staged += staged;
+    if (resident && out) {
+        complain(s, page, "resident and out");
+    }
+    if (out && staged + stored != 1) {
+        complain(s, page, staged ? "in the swap cache and stored" : "out, and nowhere");
+    }
+    if (!out && (staged || stored)) {
+        complain(s, page, "stored, and not known to be out");
+    }
+}
+
+static void check_cluster(struct region *r, uint64_t number, struct survey *s)
+{
+    struct cluster *cluster = region_cluster(r, number);
+    if (cluster->resident != mapped_pages(r, number)) {
+        complain(s, number * CLUSTER_PAGES, "its cluster's resident pages are not those the kernel has");
+    }
+    if (cluster->resident && !cluster->queued) {
+        complain(s, number * CLUSTER_PAGES, "its cluster is resident and not queued");
+    }
+    for (unsigned i = 0; i < CLUSTER_PAGES; i++) {
+        check_page(r, number * CLUSTER_PAGES + i, cluster->resident >> i & 1, cluster->out >> i & 1, s);
+    }
+}
+
+bool region_consistent(struct region *r)
+{
+    struct survey s = {0};
+    region_fork_prepare(r);
+    for (uint64_t i = 0; (i = sparse_next_committed(&r->clusters, i)) < r->clusters.slots_total; i++) {
+        check_cluster(r, i, &s);
+    }
+    uint64_t held = 0, present = 0;
+    for (uint32_t i = 0; i < r->staging.clusters; i++) {
+        held += (uint64_t)__builtin_popcountll(r->staging.table[i].held);
+        present += (uint64_t)__builtin_popcountll(r->staging.table[i].present);
+    }
+    if (held != s.staged || present * PAGE_BYTES != account_bytes(r->account, ACCOUNT_SWAP_CACHE) ||
+        s.resident * PAGE_BYTES != account_bytes(r->account, ACCOUNT_RESIDENT)) {
+        fprintf(stderr,
+                "region: %llu resident, %llu waiting (%llu held, %llu frames), charged %zu and %zu pages\n",
+                (unsigned long long)s.resident, (unsigned long long)s.staged, (unsigned long long)held,
+                (unsigned long long)present, account_bytes(r->account, ACCOUNT_RESIDENT) / PAGE_BYTES,
+                account_bytes(r->account, ACCOUNT_SWAP_CACHE) / PAGE_BYTES);
+        s.wrong++;
+    }
+    bool good = !s.wrong & cluster_queue_consistent(&r->resident, &r->clusters);
+    good &= zswap_consistent(r->zswap);
+    region_fork_parent(r);
+    return good;
+}

@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Serving faults.
+ *
+ *   the kernel --message--> handler thread --+-- nothing anywhere: zeros
+ *                                            +-- in the swap cache: copied back, no codec
+ *                                            +-- in the pool: decompressed
+ *                                            +-- on the device: read if that needs no waiting (the page cache), else
+ *                                            |   left to a page-in thread, so that no other fault waits for its I/O
+ *                                            +-- in transition: whoever has it serves the fault too
+ *
+ * After each, the entry is invalidated: the page's home is the program again. The copy elsewhere is dropped only once the
+ * page is in the program.
+ *
+ * Sequential touch is recognised by a fault where the last one's pages ended, and then the window of pages that come along
+ * doubles, up to READAHEAD_MAX and to the end of the cluster.
+ */
+#include <errno.h>
+#include <poll.h>
+
+#include "base/futex.h"
+#include "base/sys.h"
+#include "region/internal.h"
+
+#define MESSAGES 16
+#define PAGEIN_THREADS_DEFAULT 4
+
+/* ---- one page */
+
+/* Only with the slot held: the page has come home. */
+static void clear_out(struct region *r, uint64_t page)
+{
+    struct cluster *cluster = region_cluster(r, page / CLUSTER_PAGES);
+    atomic_fetch_and_acq_rel(&cluster->out, ~(1ull << page % CLUSTER_PAGES));
+}
+
+static bool is_resident(struct region *r, uint64_t page)
+{
+    struct cluster *cluster = region_cluster(r, page / CLUSTER_PAGES);
+    return cluster && atomic_read_acquire(&cluster->resident) >> page % CLUSTER_PAGES & 1;
+}
+
+/* Ends a fault that has put no page in. In this order: a thread that is woken and faults again must not find the slot held by
+ * somebody who is done. */
+static void release_and_wake(struct region *r, uint64_t page, struct swap_cache_token token)
+{
+    swap_cache_release(r->swap_cache, token);
+    userfault_wake(&r->userfault, page_address(r, page), PAGE_BYTES);
+}
+
+static int load_page(struct region *r, uint64_t page, bool may_wait, void *buffer)
+{
+    int (*load)(struct zswap *, struct swap_entry, void *) = may_wait ? zswap_load : zswap_load_at_once;
+    int error;
+    while ((error = load(r->zswap, page_entry(r, page), buffer)) == -ENOMEM) {
+        sys_yield();
+    }
+    return error;
+}
+
+/* Brings the page in from pool or device, with its slot held as `token`, and releases the slot. -EAGAIN if it would have to
+ * wait for the device and may not: then nothing has happened, and the slot is still held. */
+static int bring_in(struct server *server, uint64_t page, struct swap_cache_token token, bool may_wait)
+{
+    struct region *r = server->region;
+    int error = load_page(r, page, may_wait, server->buffer);
+    if (error == -EAGAIN) {
+        return error;
+    }
+    if (!error) {
+        reclaim_make_room(r, PAGE_BYTES);
+        error = fill_pages(r, page, 1, server->buffer);
+        if (!error) {
+            zswap_invalidate(r->zswap, page_entry(r, page));
+            clear_out(r, page);
+            swap_cache_release(r->swap_cache, token);
+            return 0;
+        }
+    } else if (page_is_out(r, page)) {
+        fill_poison(r, page, error == -ENOENT ? -ENODATA : error);
+    } /* else the range was discarded while the request waited: the next touch finds zeros */
+    release_and_wake(r, page, token);
+    return error;
+}
+
+static bool push_pagein(struct region *r, uint64_t page, struct swap_cache_token token)
+{
+    struct pagein_queue *queue = &r->pagein;
+    mutex_lock(&queue->lock);
+    bool room = queue->count < PAGEIN_QUEUE && r->pageins_used;
+    if (room) {
+        queue->ring[(queue->head + queue->count++) % PAGEIN_QUEUE] = (struct pagein_request){page, token};
+        atomic_add_relaxed(&queue->unfinished, 1);
+    }
+    mutex_unlock(&queue->lock);
+    if (room) {
+        /* Acq-rel: a page-in thread that sees the number has the request before it. */
+        atomic_add_acq_rel(&queue->wake, 1);
+        futex_wake(&queue->wake, 1);
+    }
+    return room;
+}
+
+static void serve_zeros(struct region *r, uint64_t page, unsigned window, struct swap_cache_token token)
+{
+    reclaim_make_room(r, window * PAGE_BYTES);
+    region_count(r, REGION_ZERO_FILLS, 1);
+    if (fill_zeros(r, page, window) || !is_resident(r, page)) {
+        release_and_wake(r, page, token);
+    } else {
+        swap_cache_release(r->swap_cache, token);
+    }
+}
+
+/* Brings in the pages after a sequential fault, as far as that goes without waiting for the device. */
+static void read_ahead(struct server *server, uint64_t page, unsigned count)
+{
+    struct region *r = server->region;
+    for (uint64_t next = page; next < page + count; next++) {
+        struct swap_cache_token token;
+        uint64_t name;
+        if (is_resident(r, next) || !page_is_out(r, next)) {
+            continue;
+        }
+        enum swap_cache_answer answer = swap_cache_take(r->swap_cache, page_entry(r, next), &token, &name);
+        if (answer == SWAP_CACHE_PAGE) {
+            fill_from_staging(r, next, token, name);
+        } else if (answer != SWAP_CACHE_NEW) {
+            return;
+        } else if (is_resident(r, next) || bring_in(server, next, token, false) == -EAGAIN) {
+            release_and_wake(r, next, token); /* a fault may have come meanwhile, and rely on us */
+            return;
+        }
+    }
+}
+
+/* How many pages from `page` on to bring in: 1, or more if the touches are in order. */
+static unsigned window_of(struct server *server, uint64_t page)
+{
+    unsigned room = CLUSTER_PAGES - (unsigned)(page % CLUSTER_PAGES);
+    bool sequential = page == server->next_page;
+    server->window = !sequential                          ? 1
+                     : server->window * 2 < READAHEAD_MAX ? server->window * 2
+                                                          : READAHEAD_MAX;
+    unsigned window = server->window < room ? server->window : room;
+    server->next_page = page + window;
+    return window;
+}
+
+/* The slot is ours and there is no page in the swap cache. */
+static void serve_new(struct server *server, uint64_t page, struct swap_cache_token token, bool can_queue)
+{
+    struct region *r = server->region;
+    if (is_resident(r, page)) {
+        release_and_wake(r, page, token);
+        return;
+    }
+    unsigned window = window_of(server, page);
+    if (!page_is_out(r, page)) {
+        serve_zeros(r, page, window, token);
+        return;
+    }
+    bool on_device = zswap_find(r->zswap, page_entry(r, page)) == ZSWAP_ON_DEVICE;
+    region_count(r, on_device ? REGION_DEVICE_LOADS : REGION_POOL_LOADS, 1);
+    int error = bring_in(server, page, token, !can_queue);
+    if (error == -EAGAIN && push_pagein(r, page, token)) {
+        return;
+    }
+    if (error == -EAGAIN) {
+        error = bring_in(server, page, token, true); /* the queue is full: now others have to wait */
+    }
+    if (!error && window > 1) {
+        read_ahead(server, page + 1, window - 1);
+    }
+}
+
+void fault_serve(struct server *server, uint64_t page, bool can_queue)
+{
+    struct region *r = server->region;
+    struct swap_cache_token token;
+    uint64_t name;
+    region_count(r, REGION_FAULTS, 1);
+    for (;;) {
+        switch (swap_cache_take(r->swap_cache, page_entry(r, page), &token, &name)) {
+        case SWAP_CACHE_NEW:
+            serve_new(server, page, token, can_queue);
+            return;
+        case SWAP_CACHE_PAGE:
+            reclaim_make_room(r, PAGE_BYTES);
+            fill_from_staging(r, page, token, name);
+            return;
+        case SWAP_CACHE_BUSY:
+        case SWAP_CACHE_EXIST:
+            return;
+        case SWAP_CACHE_FAIL:
+            sys_yield(); /* every slot is in use, most by pages that wait: reclaim frees some */
+            reclaim_poke(r);
+            break;
+        }
+    }
+}
+
+/* ---- messages */
+
+/* A write to a page that is being copied out: it is over, one way or the other, once the cluster's lock is free. */
+static void serve_protected(struct region *r, uint64_t page)
+{
+    SCOPED_LOCK(cluster_lock(r, page / CLUSTER_PAGES));
+    if (is_resident(r, page)) {
+        userfault_protect(&r->userfault, page_address(r, page), PAGE_BYTES, false);
+    }
+    userfault_wake(&r->userfault, page_address(r, page), PAGE_BYTES);
+}
+
+/* Our own touch of a staging page whose content the program dropped by a raw system call: it reads as zero. */
+static void serve_staging(struct region *r, unsigned char *at)
+{
+    size_t done;
+    if (userfault_copy(&r->userfault, at, r->zero_pages, PAGE_BYTES, true, &done)) {
+        userfault_wake(&r->userfault, at, PAGE_BYTES);
+    }
+}
+
+static void serve_message(struct server *server, const struct uffd_msg *message)
+{
+    struct region *r = server->region;
+    if (message->event != UFFD_EVENT_PAGEFAULT) {
+        return;
+    }
+    unsigned char *at = (unsigned char *)(uintptr_t)(message->arg.pagefault.address & ~(PAGE_BYTES - 1));
+    if (at < r->base || at >= r->base + (r->pages << PAGE_SHIFT)) {
+        serve_staging(r, at);
+        return;
+    }
+    uint64_t page = (uint64_t)(at - r->base) >> PAGE_SHIFT;
+    rwlock_read_lock(&r->layout);
+    if (message->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP) {
+        serve_protected(r, page);
+    } else {
+        fault_serve(server, page, true);
+    }
+    rwlock_read_unlock(&r->layout);
+    reclaim_poke(r);
+}
+
+static void wait_for_message(struct region *r)
+{
+    struct pollfd fds[2] = {{.fd = r->userfault.fd, .events = POLLIN}, {.fd = r->stop_fd, .events = POLLIN}};
+    sys_call6(SYS_ppoll, (long)fds, 2, 0, 0, 0, 0);
+}
+
+static void run_handler(void *argument)
+{
+    struct server *server = argument;
+    struct region *r = server->region;
+    struct uffd_msg messages[MESSAGES];
+    while (!atomic_read_acquire(&r->stop)) {
+        size_t n = userfault_read(&r->userfault, messages, MESSAGES);
+        for (size_t i = 0; i < n; i++) {
+            serve_message(server, &messages[i]);
+        }
+        if (!n) {
+            wait_for_message(r);
+        }
+    }
+}
+
+/* ---- page-in threads */
+
+static bool pop_pagein(struct pagein_queue *queue, struct pagein_request *request)
+{
+    SCOPED_LOCK(&queue->lock);
+    if (!queue->count) {
+        return false;
+    }
+    *request = queue->ring[queue->head];
+    queue->head = (queue->head + 1) % PAGEIN_QUEUE;
+    queue->count--;
+    return true;
+}
+
+static void run_pagein(void *argument)
+{
+    struct server *server = argument;
+    struct region *r = server->region;
+    struct pagein_request request;
+    while (!atomic_read_acquire(&r->stop)) {
+        /* Acquire: a push after this read changes the word, and the sleep below returns at once. */
+        uint32_t seen = atomic_read_acquire(&r->pagein.wake);
+        if (!pop_pagein(&r->pagein, &request)) {
+            futex_wait(&r->pagein.wake, seen, -1);
+            continue;
+        }
+        rwlock_read_lock(&r->layout);
+        bring_in(server, request.page, request.token, true);
+        /* Release: whoever sees 0 sees what was done. */
+        atomic_sub_acq_rel(&r->pagein.unfinished, 1);
+        rwlock_read_unlock(&r->layout);
+        reclaim_poke(r);
+    }
+}
+
+/* ---- start and stop */
+
+int server_init(struct server *server, struct region *r)
+{
+    *server = (struct server){.region = r, .window = 1};
+    server->buffer = memory_map(r->memory, PAGE_BYTES, ACCOUNT_TABLES);
+    return server->buffer ? 0 : -ENOMEM;
+}
+
+void server_destroy(struct server *server)
+{
+    if (server->region) {
+        memory_unmap(server->region->memory, server->buffer, PAGE_BYTES, ACCOUNT_TABLES);
+        server->region = NULL;
+    }
+}
+
+static int start_servers(struct region *r, struct server *servers, unsigned wanted, unsigned *used,
+                         void (*run)(void *), const char *name)
+{
+    for (*used = 0; *used < wanted; ++*used) {
+        int error = r->threads->start(&servers[*used].thread, run, &servers[*used], name);
+        if (error) {
+            return error;
+        }
+    }
+    return 0;
+}
+
+int fault_start(struct region *r)
+{
+    if (r->options.fault_mode == REGION_FAULT_SIGBUS) {
+        return 0;
+    }
+    unsigned pageins = r->options.pagein_threads ? r->options.pagein_threads : PAGEIN_THREADS_DEFAULT;
+    pageins = pageins < PAGEIN_THREADS_MAX ? pageins : PAGEIN_THREADS_MAX;
+    int error = start_servers(r, r->pageins, pageins, &r->pageins_used, run_pagein, "uzswap-pagein");
+    if (!error) {
+        error = start_servers(r, r->handlers, 1, &r->handlers_used, run_handler, "uzswap-fault");
+    }
+    return error;
+}
+
+void fault_stop(struct region *r)
+{
+    atomic_add_acq_rel(&r->pagein.wake, 1);
+    futex_wake(&r->pagein.wake, INT_MAX);
+    uint64_t one = 1;
+    sys_write(r->stop_fd, &one, sizeof one);
+    while (r->handlers_used) {
+        r->threads->join(&r->handlers[--r->handlers_used].thread);
+    }
+    while (r->pageins_used) {
+        r->threads->join(&r->pageins[--r->pageins_used].thread);
+    }
+}
+
+/* ---- SIGBUS mode */
+
+static struct server *claim_server(struct region *r)
+{
+    for (;;) {
+        for (unsigned i = 0; i < PAGEIN_THREADS_MAX; i++) {
+            uint32_t idle = 0;
+            if (atomic_cas_acq_rel(&r->pageins[i].busy, &idle, 1)) {
+                return &r->pageins[i];
+            }
+        }
+        sys_yield();
+    }
+}
+
+int region_serve_fault(struct region *r, void *address)
+{
+    unsigned char *at = address;
+    if (r->options.fault_mode != REGION_FAULT_SIGBUS || at < r->base || at >= r->base + r->bytes) {
+        return -EINVAL;
+    }
+    uint64_t page = (uint64_t)(at - r->base) >> PAGE_SHIFT;
+    struct server *server = claim_server(r);
+    rwlock_read_lock(&r->layout);
+    fault_serve(server, page, false);
+    rwlock_read_unlock(&r->layout);
+    /* Release: the next to claim it sees the window as left. */
+    atomic_set_release(&server->busy, 0);
+    reclaim_poke(r);
+    return 0;
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A region's own structure, shared by the files of region/ and nobody else.
+ *
+ * Locks, outermost first:
+ *   layout         shared: every transition of a page, for as long as it uses the region's addresses. Exclusive:
+ *                  changes of whole ranges (range.c), fork. Held by runtime threads only: a thread of the program that held
+ *                  it and touched a page that is out would wait for a handler that waits for it.
+ *   reclaim        one thread at a time evicts, compresses and writes back.
+ *   cluster lock   (hashed) putting pages into a cluster against moving pages out of it, and its `resident`. Held for one
+ *                  ioctl; never while loading, storing or waiting for a device.
+ *   swap-cache slot (not a mutex) owns a page's transition.
+ */
+#ifndef UZSWAP_REGION_INTERNAL_H
+#define UZSWAP_REGION_INTERNAL_H
+
+#include "base/atomic.h"
+#include "base/lock.h"
+#include "base/thread.h"
+#include "region/cluster.h"
+#include "region/region.h"
+#include "region/staging.h"
+#include "region/userfault.h"
+
+#define CLUSTER_LOCKS 64
+#define HANDLERS_MAX 4
+#define PAGEIN_THREADS_MAX 16
+#define PAGEIN_QUEUE 256
+#define READAHEAD_MAX 16u
+
+/* A fault whose page is on the device, on its way from the handler to a page-in thread. */
+struct pagein_request {
+    uint64_t page;
+    struct swap_cache_token token;
+};
+
+struct pagein_queue {
+    struct mutex lock;
+    struct pagein_request ring[PAGEIN_QUEUE]; /* Guard: lock */
+    uint32_t head, count;                     /* Guard: lock */
+    uint32_t wake;                            /* raised at each push; page-in threads sleep on it; atomic */
+    uint32_t unfinished;                      /* pushed and not yet served; atomic */
+};
+
+enum region_counter {
+    REGION_FAULTS,
+    REGION_REFAULTS,
+    REGION_ZERO_FILLS,
+    REGION_POOL_LOADS,
+    REGION_DEVICE_LOADS,
+    REGION_EVICTED,
+    REGION_MOVE_REFUSED,
+    REGION_COPIED_OUT,
+    REGION_POISONED,
+    REGION_COUNTERS,
+};
+
+/* One thread that serves faults, and what it needs. */
+struct server {
+    struct region *region;
+    struct thread thread;
+    uint32_t busy;         /* SIGBUS mode: claimed by a faulting thread; atomic */
+    unsigned char *buffer; /* a page */
+    uint64_t next_page;    /* where a sequential reader would fault next */
+    unsigned window;       /* pages to read ahead when it does */
+};
+
+struct region {
+    /* immutable after creation */
+    unsigned char *base;
+    uint64_t pages; /* a multiple of CLUSTER_PAGES */
+    size_t bytes;   /* as asked for */
+    struct memory *memory;
+    struct account *account;
+    struct zswap *zswap;
+    struct swap_cache *swap_cache;
+    uint32_t type;
+    const struct thread_ops *threads;
+    struct region_options options;
+    unsigned char *zero_pages; /* READAHEAD_MAX pages of zeros, to copy from */
+    size_t hard_limit;         /* a fault that would pass it reclaims first */
+    size_t high_water;         /* above it the reclaim thread works ... */
+    size_t low_water;          /* ... until it is down to this */
+    uint32_t staging_target;   /* clusters to keep waiting */
+
+    struct userfault userfault;
+    struct rwlock layout;
+    struct sparse clusters; /* struct cluster each */
+    struct mutex cluster_locks[CLUSTER_LOCKS];
+    struct cluster_queue resident;
+    struct staging staging;
+    struct pagein_queue pagein;
+
+    struct mutex reclaim_lock;
+    uint32_t reclaim_wake;       /* raised to wake the reclaim thread; atomic */
+    uint32_t reclaim_sleeps;     /* 1 while it sleeps; atomic */
+    uint32_t over_budget;        /* 1 while nothing can be reclaimed; atomic hint */
+    uint32_t over_budget_faults; /* faults meanwhile; atomic */
+    size_t pool_limit;           /* what zswap was last told. Guard: reclaim_lock */
+    uint32_t warned;             /* over_budget was called; atomic */
+    uint64_t over_bytes;         /* most by which the limit was passed; atomic */
+    uint32_t stop;               /* threads leave; atomic */
+    int stop_fd;                 /* eventfd that wakes handlers to look at `stop` */
+
+    struct server handlers[HANDLERS_MAX];
+    struct server pageins[PAGEIN_THREADS_MAX];
+    struct thread reclaimer;
+    unsigned handlers_used, pageins_used;
+
+    uint64_t counters[REGION_COUNTERS]; /* atomic */
+};
+
+static inline void region_count(struct region *r, enum region_counter counter, uint64_t n)
+{
+    atomic_add_relaxed(&r->counters[counter], n);
+}
+
+static inline struct swap_entry page_entry(const struct region *r, uint64_t page)
+{
+    return (struct swap_entry){.type = r->type, .offset = page};
+}
+
+static inline unsigned char *page_address(const struct region *r, uint64_t page)
+{
+    return r->base + (page << PAGE_SHIFT);
+}
+
+static inline struct mutex *cluster_lock(struct region *r, uint64_t number)
+{
+    return &r->cluster_locks[number % CLUSTER_LOCKS];
+}
+
+/* The cluster if any page of it was ever touched, else NULL. */
+static inline struct cluster *region_cluster(struct region *r, uint64_t number)
+{
+    return sparse_get(&r->clusters, number);
+}
+
+static inline bool page_is_out(struct region *r, uint64_t page)
+{
+    struct cluster *cluster = region_cluster(r, page / CLUSTER_PAGES);
+    return cluster && atomic_read_acquire(&cluster->out) >> page % CLUSTER_PAGES & 1;
+}
+
+/* ---- fill.c: putting pages into the program */
+
+/* Copies `count` pages of one cluster in from `from`, charges and marks them resident, and wakes who waits. Pages that
+ * are there already are left alone. 0, or -errno of the first page that could not be put in. */
+int fill_pages(struct region *r, uint64_t page, unsigned count, const void *from);
+
+/* The same with zeros, for those of the pages that have no content anywhere. */
+int fill_zeros(struct region *r, uint64_t page, unsigned count);
+
+/* The page cannot be brought back: its next touches raise SIGBUS, and nothing else is harmed. */
+void fill_poison(struct region *r, uint64_t page, int error);
+
+/* Serves a fault with the page waiting at staging page `name`, whose slot the caller holds; releases it. */
+void fill_from_staging(struct region *r, uint64_t page, struct swap_cache_token token, uint64_t name);
+
+/* ---- fault.c */
+
+/* Serves a touch of the page. `can_queue`: a load from the device may be left to the page-in threads. */
+void fault_serve(struct server *server, uint64_t page, bool can_queue);
+
+int fault_start(struct region *r);
+void fault_stop(struct region *r);
+int server_init(struct server *server, struct region *r);
+void server_destroy(struct server *server);
+
+/* ---- evict.c: taking pages out of the program */
+
+/* Moves the resident pages `mask` of the cluster into a staging cluster, as far as they can be taken. How many went. */
+unsigned evict_cluster(struct region *r, uint64_t number, uint64_t mask);
+
+/* ---- reclaim.c */
+
+/* Makes room for `bytes` more if it can; else the region is over budget. Caller holds the layout lock shared. */
+void reclaim_make_room(struct region *r, size_t bytes);
+
+/* One step of eviction or compression; the caller holds the layout lock shared and the reclaim lock. */
+bool reclaim_one(struct region *r);
+
+/* Wakes the reclaim thread if the high-water mark is passed. */
+void reclaim_poke(struct region *r);
+
+int reclaim_start(struct region *r);
+void reclaim_stop(struct region *r);
+
+/* Sets the water marks from the account's limit. */
+void reclaim_set_marks(struct region *r);
+
+/* ---- region.c */
+int region_start_threads(struct region *r);
+void region_stop_threads(struct region *r);
+
+#endif

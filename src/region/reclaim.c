@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reclaim: holding the budget.
+ *
+ *   limit       what the account may hold: resident pages, swap cache, pool, tables
+ *   hard limit  a little below: a fault that would pass it reclaims first (what reclaim itself needs, a growing pool
+ *               above all, lies between the two)
+ *   high water  above it the reclaim thread works ahead of demand ...
+ *   low water   ... until it is down to this
+ *
+ * One step either evicts the oldest cluster into the staging area (frees nothing, but gives its pages their second chance) or
+ * compresses the oldest staging cluster into the pool (frees most of it). The staging area is kept at its target, so a page waits
+ * there for as long as it takes to evict that many others. The pool writes its oldest entries back by itself when it is
+ * at its limit (zswap/store.c); without a device it may grow instead, up to POOL_MAX_PERCENT.
+ *
+ * When steps no longer lower the total, the region is over budget: the program goes on, is warned about once, and faults try
+ * again only now and then, until there is room.
+ */
+#include <errno.h>
+
+#include "base/futex.h"
+#include "base/sys.h"
+#include "region/internal.h"
+
+#define POOL_MAX_PERCENT 90
+#define POOL_STEP_PERCENT 5
+#define STUCK_STEPS 64       /* steps without a new lowest total */
+#define OVER_BUDGET_TRIES 64 /* faults a new try comes on */
+#define RETRY_MS 100
+
+void reclaim_set_marks(struct region *r)
+{
+    size_t limit = (size_t)r->account->limit;
+    size_t reserve = max_size(limit / 100, 256 * 1024);
+    r->hard_limit = limit - reserve;
+    r->high_water = r->hard_limit - max_size(limit / 64, 512 * 1024);
+    r->low_water = r->high_water - max_size(limit / 64, 512 * 1024);
+    uint32_t target = (uint32_t)(limit / 16 / CLUSTER_BYTES);
+    r->staging_target = target < 2 ? 2 : target > r->staging.clusters / 2 ? r->staging.clusters / 2 : target;
+}
+
+/* ---- one step */
+
+static bool evict_oldest(struct region *r)
+{
+    uint64_t number;
+    for (int tries = 0; tries < 64 && cluster_queue_take(&r->resident, &r->clusters, &number); tries++) {
+        unsigned evicted = evict_cluster(r, number, ~0ull);
+        /* What could not be taken, or came meanwhile, must stay in the queue. Acquire: see fill_locked. */
+        mutex_lock(cluster_lock(r, number));
+        if (atomic_read_relaxed(&region_cluster(r, number)->resident)) {
+            cluster_queue_add(&r->resident, &r->clusters, number);
+        }
+        mutex_unlock(cluster_lock(r, number));
+        if (evicted) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The pool is at its limit and nothing can be written back: let it grow while the budget allows. */
+static bool raise_pool_limit(struct region *r)
+{
+    size_t limit = (size_t)r->account->limit, now = r->pool_limit;
+    size_t next = min_size(now + limit / 100 * POOL_STEP_PERCENT, limit / 100 * POOL_MAX_PERCENT);
+    if (zswap_can_write_back(r->zswap) || next <= now) {
+        return false;
+    }
+    r->pool_limit = next;
+    zswap_set_max_pool_bytes(r->zswap, next);
+    return true;
+}
+
+static int store_page(struct region *r, uint64_t page, uint64_t name)
+{
+    struct swap_entry entry = page_entry(r, page);
+    int error = zswap_store(r->zswap, entry, staging_page(&r->staging, name));
+    if (error == -ENOSPC) {
+        /* Full, and perhaps only because the writes that make room are not through yet. */
+        zswap_writeback_reap(r->zswap, true);
+        error = zswap_store(r->zswap, entry, staging_page(&r->staging, name));
+    }
+    while (error == -ENOSPC && raise_pool_limit(r)) {
+        error = zswap_store(r->zswap, entry, staging_page(&r->staging, name));
+    }
+    return error;
+}
+
+/* Stores one waiting page. False if it could not be stored and waits on. */
+static bool compress_page(struct region *r, uint64_t page, uint64_t name)
+{
+    struct swap_cache_token token;
+    if (!swap_cache_begin_store(r->swap_cache, page_entry(r, page), name, &token)) {
+        return true; /* on its way back to the program: the fault lets go of it */
+    }
+    int error = store_page(r, page, name);
+    if (!error && swap_cache_finish_store(r->swap_cache, token)) {
+        staging_let_go(&r->staging, name);
+        return true;
+    }
+    if (error && swap_cache_cancel_store(r->swap_cache, token)) {
+        return false;
+    }
+    /* A fault came meanwhile: the page goes back instead, and what was stored is void. */
+    zswap_invalidate(r->zswap, page_entry(r, page));
+    fill_from_staging(r, page, token, name);
+    return true;
+}
+
+/* Compresses the oldest staging cluster, and gives its frames back once nothing waits in it. False if it could not. */
+static bool compress_oldest(struct region *r)
+{
+    uint32_t number;
+    if (!staging_next(&r->staging, &number)) {
+        return false;
+    }
+    struct staging_cluster *cluster = &r->staging.table[number];
+    bool good = true;
+    for (uint64_t rest = atomic_read_acquire(&cluster->held); rest && good; rest &= rest - 1) {
+        unsigned index = (unsigned)__builtin_ctzll(rest);
+        good = compress_page(r, cluster->source * CLUSTER_PAGES + index,
+                             (uint64_t)number * CLUSTER_PAGES + index);
+    }
+    /* Acquire: a fault that let go of its page has read it. One still at it keeps the cluster waiting. */
+    if (atomic_read_acquire(&cluster->held)) {
+        staging_publish(&r->staging, number);
+        return good;
+    }
+    staging_free(&r->staging, number);
+    return true;
+}
+
+bool reclaim_one(struct region *r)
+{
+    mutex_assert_held(&r->reclaim_lock);
+    if (staging_waiting(&r->staging) < r->staging_target && evict_oldest(r)) {
+        return true;
+    }
+    return compress_oldest(r);
+}
+
+/* ---- until there is room */
+
+static void note_over_budget(struct region *r, size_t total)
+{
+    size_t limit = (size_t)r->account->limit;
+    if (total <= limit) {
+        return;
+    }
+    atomic_raise_relaxed((int64_t *)&r->over_bytes, (int64_t)(total - limit));
+    uint32_t no = 0;
+    if (r->options.over_budget && atomic_cas_acq_rel(&r->warned, &no, 1)) {
+        r->options.over_budget(r->options.context, total - limit);
+    }
+}
+
+/* Steps until the total is at most `target`. False if it cannot be reached. */
+static bool reclaim_until(struct region *r, size_t target)
+{
+    size_t lowest = SIZE_MAX;
+    for (int stuck = 0; stuck < STUCK_STEPS + (int)r->staging_target;) {
+        size_t total = account_total(r->account);
+        if (total <= target) {
+            atomic_set_relaxed(&r->over_budget, 0);
+            return true;
+        }
+        stuck = total < lowest ? 0 : stuck + 1;
+        lowest = min_size(lowest, total);
+        mutex_lock(&r->reclaim_lock);
+        bool stepped = reclaim_one(r);
+        mutex_unlock(&r->reclaim_lock);
+        if (!stepped) {
+            break;
+        }
+    }
+    zswap_trim(r->zswap);
+    zswap_writeback_reap(r->zswap, true);
+    bool reached = account_total(r->account) <= target;
+    atomic_set_relaxed(&r->over_budget, !reached);
+    return reached;
+}
+
+void reclaim_make_room(struct region *r, size_t bytes)
+{
+    size_t total = account_total(r->account) + bytes;
+    if (likely(total <= r->hard_limit)) {
+        return;
+    }
+    /* Relaxed: a hint; a new try comes soon enough. */
+    if (atomic_read_relaxed(&r->over_budget) &&
+        atomic_add_relaxed(&r->over_budget_faults, 1) % OVER_BUDGET_TRIES) {
+        note_over_budget(r, total);
+        return;
+    }
+    if (!reclaim_until(r, r->hard_limit - bytes)) {
+        note_over_budget(r, account_total(r->account) + bytes);
+    }
+}
+
+/* ---- the reclaim thread */
+
+void reclaim_poke(struct region *r)
+{
+    if (likely(account_total(r->account) <= r->high_water) || !atomic_read_relaxed(&r->reclaim_sleeps) ||
+        atomic_read_relaxed(&r->over_budget)) {
+        return;
+    }
+    atomic_add_acq_rel(&r->reclaim_wake, 1);
+    futex_wake(&r->reclaim_wake, 1);
+}
+
+/* Works down to the low-water mark, giving the layout lock up between steps. False if it gets stuck. */
+static bool work_ahead(struct region *r)
+{
+    size_t lowest = SIZE_MAX;
+    int stuck = 0;
+    while (account_total(r->account) > r->low_water && !atomic_read_acquire(&r->stop)) {
+        size_t total = account_total(r->account);
+        stuck = total < lowest ? 0 : stuck + 1;
+        lowest = min_size(lowest, total);
+        rwlock_read_lock(&r->layout);
+        mutex_lock(&r->reclaim_lock);
+        bool stepped = reclaim_one(r);
+        mutex_unlock(&r->reclaim_lock);
+        rwlock_read_unlock(&r->layout);
+        if (!stepped || stuck > STUCK_STEPS + (int)r->staging_target) {
+            /* Above the limit, faults need not wake us before the next try. */
+            atomic_set_relaxed(&r->over_budget, account_total(r->account) > r->hard_limit);
+            return false;
+        }
+    }
+    atomic_set_relaxed(&r->over_budget, 0);
+    return true;
+}
+
+static void run_reclaimer(void *argument)
+{
+    struct region *r = argument;
+    while (!atomic_read_acquire(&r->stop)) {
+        uint32_t seen = atomic_read_acquire(&r->reclaim_wake);
+        bool done = account_total(r->account) <= r->high_water || work_ahead(r);
+        rwlock_read_lock(&r->layout);
+        zswap_writeback_reap(r->zswap, true);
+        rwlock_read_unlock(&r->layout);
+        /* Seq-cst: either this thread sees the total that rose, or who raised it sees that this thread sleeps. */
+        atomic_set_seq_cst(&r->reclaim_sleeps, 1);
+        if (!done || account_total(r->account) <= r->high_water) {
+            futex_wait(&r->reclaim_wake, seen, done ? -1 : RETRY_MS);
+        }
+        atomic_set_seq_cst(&r->reclaim_sleeps, 0);
+    }
+}
+
+int reclaim_start(struct region *r)
+{
+    return r->threads->start(&r->reclaimer, run_reclaimer, r, "uzswap-reclaim");
+}
+
+void reclaim_stop(struct region *r)
+{
+    atomic_add_acq_rel(&r->reclaim_wake, 1);
+    futex_wake(&r->reclaim_wake, INT_MAX);
+    r->threads->join(&r->reclaimer);
+}
