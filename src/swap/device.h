@@ -51,6 +51,9 @@ struct swap_io {
 
 struct swap_device;
 
+/* The next range in use at or after *position. False if there is none. */
+typedef bool (*swap_next_used)(void *context, uint64_t *position, uint64_t *bytes);
+
 /* Why a device could not be opened, for a person: names the thing, the cause and the way out. */
 struct swap_open_error {
     char text[256];
@@ -77,11 +80,12 @@ struct swap_device_ops {
      * another thread's reap, so that a caller who waits for certain I/Os counts those itself. */
     size_t (*reap)(struct swap_device *device, bool wait);
 
-    /* In a forked child: gives this process its own copy of what the device holds in [0, `used`) bytes,
-     * so that parent and child no longer share it. `device` is the child's copy of the parent's
-     * structure, with nothing in flight. The parent writes nothing meanwhile. 0; or -errno, and the child's
-     * device refuses all I/O from then on. */
-    int (*fork_child)(struct swap_device *device, uint64_t used);
+    /*
+     * In a forked child: gives this process its own copy of what the device holds in the ranges that `next_used` names, so that
+     * parent and child no longer share it. `device` is the child's copy of the parent's structure, with nothing in flight. The
+     * parent writes nothing meanwhile. 0 or -errno: then the device refuses all I/O with -EBADF.
+     */
+    int (*fork_child)(struct swap_device *device, swap_next_used next_used, void *context);
 };
 
 struct swap_device {

@@ -186,35 +186,19 @@ static int copy_range(int from, int to, uint64_t position, uint64_t end, struct 
     return 0;
 }
 
-/* The first byte at or after `position` that is data (or a hole), at most `end`. A file system that knows
- * nothing of holes says that all is data. */
-static uint64_t seek(int fd, uint64_t position, uint64_t end, int whence)
+static int copy_used(int from, int to, swap_next_used next_used, void *context, struct memory *memory)
 {
-    long found = sys_call3(SYS_lseek, fd, (long)position, whence);
-    if (found == -ENXIO) {
-        return end; /* the file ends before */
-    }
-    if (found < 0) {
-        return whence == SEEK_DATA ? position : end;
-    }
-    return (uint64_t)found < end ? (uint64_t)found : end;
-}
-
-/* The file's offset, which lseek moves and parent and child share, is used by nobody. */
-static int copy_data(int from, int to, uint64_t used, struct memory *memory)
-{
-    uint64_t position = 0;
+    uint64_t position = 0, bytes;
     int result = 0;
-    while (!result && (position = seek(from, position, used, SEEK_DATA)) < used) {
-        uint64_t end = seek(from, position, used, SEEK_HOLE);
-        result = copy_range(from, to, position, end, memory);
-        position = end;
+    while (!result && next_used(context, &position, &bytes)) {
+        result = copy_range(from, to, position, position + bytes, memory);
+        position += bytes;
     }
     return result;
 }
 
-/* A copy of [0, used) in a new file. Its descriptor or -errno. */
-static int copy_file(struct file_device *file, uint64_t used)
+/* A copy of what is used, in a new file. Its descriptor or -errno. */
+static int copy_file(struct file_device *file, swap_next_used next_used, void *context)
 {
     struct file_identity found;
     int result = file_identify(file->fd, &found);
@@ -228,7 +212,7 @@ static int copy_file(struct file_device *file, uint64_t used)
     if (fd < 0) {
         return fd;
     }
-    result = copy_data(file->fd, fd, used < file->base.size ? used : file->base.size, file->memory);
+    result = copy_used(file->fd, fd, next_used, context, file->memory);
     if (!result) {
         result = file_identify(fd, &file->identity);
     }
@@ -240,11 +224,11 @@ static int copy_file(struct file_device *file, uint64_t used)
     return fd;
 }
 
-static int fork_child(struct swap_device *device, uint64_t used)
+static int fork_child(struct swap_device *device, swap_next_used next_used, void *context)
 {
     struct file_device *file = file_of(device);
     bool use_ring = file->ring.ready;
-    file->fd = copy_file(file, used);
+    file->fd = copy_file(file, next_used, context);
     if (file->fd < 0) {
         int result = file->fd;
         file->fd = -1;

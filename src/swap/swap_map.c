@@ -5,7 +5,8 @@
  *   counts   |3|255|255|1|0|0|0|1|255|0|...|0|0|0 ...
  *             object    ^ one   ^ hole ^     ^ high_water: fresh ground from here
  *
- * How free slots are found. Fresh ground comes first: one run, found at once. When it is used up, the holes
+ * How free slots are found. Fresh ground comes first, one run, found at once, until half of the old ground is free:
+ * so a device takes at most about twice what lies on it, and most clusters stay one write. Then the holes
  * are searched from `next` round the map, eight counts a step. A search looks through one window for a run
  * that takes all the objects that are still to be placed, so that a cluster stays one write; if there is
  * none, the window's longest run takes what it can hold, and the search goes on behind it. One search
@@ -25,6 +26,9 @@
 
 /* Slots that are looked through for a run long enough before a shorter one is taken. */
 #define WINDOW_SLOTS 16384
+
+/* So much is used before holes are looked for: 4 MiB. */
+#define FRESH_SLOTS_MIN 8192
 
 struct run {
     uint64_t first;
@@ -168,26 +172,47 @@ static struct run search_range(struct swap_map *map, uint64_t from, uint64_t to,
     return (struct run){0};
 }
 
+static struct run fresh_run(const struct swap_map *map, uint64_t least, uint64_t wanted)
+{
+    uint64_t fresh = map->slots_total - map->high_water;
+    return fresh < least ? (struct run){0}
+                         : (struct run){.first = map->high_water, .slots = fresh < wanted ? fresh : wanted};
+}
+
+/* Is enough of the old ground free to use it again? */
+static bool wants_holes(const struct swap_map *map)
+{
+    return map->high_water > FRESH_SLOTS_MIN && map->slots_used < map->high_water / 2;
+}
+
+static uint64_t search_end(const struct swap_map *map, uint64_t least)
+{
+    return map->slots_total - map->high_water < least ? map->slots_total : map->high_water;
+}
+
 /* A run for objects of `wanted` slots together, the first of which takes `least`. A run of 0 slots: none. */
 static struct run find_run(struct swap_map *map, uint64_t least, uint64_t wanted)
 {
     mutex_assert_held(&map->lock);
-    uint64_t fresh = map->slots_total - map->high_water;
-    if (fresh >= least) {
-        return (struct run){.first = map->high_water, .slots = fresh < wanted ? fresh : wanted};
+    if (!wants_holes(map)) {
+        struct run fresh = fresh_run(map, least, wanted);
+        if (fresh.slots) {
+            return fresh;
+        }
     }
     if (map->no_run && least >= map->no_run) {
-        return (struct run){0};
+        return fresh_run(map, least, wanted);
     }
-    /* The few slots of fresh ground that are too short for `least` may lengthen the hole before them; so
-     * search to the end of the map: it is committed by now, or reads as free. */
-    struct run run = search_range(map, map->next, map->slots_total, least, wanted);
+    /* The few slots of fresh ground that are too short for `least` may lengthen the hole before them. */
+    uint64_t end = search_end(map, least);
+    struct run run = search_range(map, map->next < end ? map->next : 0, end, least, wanted);
     if (!run.slots) {
-        uint64_t end = map->next + least < map->slots_total ? map->next + least : map->slots_total;
+        end = map->next + least < end ? map->next + least : end;
         run = search_range(map, 0, end, least, wanted);
     }
     if (!run.slots) {
         map->no_run = least;
+        run = fresh_run(map, least, wanted);
     }
     return run;
 }
@@ -281,6 +306,18 @@ uint64_t swap_map_used(struct swap_map *map)
 {
     SCOPED_LOCK(&map->lock);
     return map->slots_used;
+}
+
+bool swap_map_next_used(struct swap_map *map, uint64_t *first, uint64_t *slots)
+{
+    SCOPED_LOCK(&map->lock);
+    uint64_t from = next_used(map, *first, map->high_water);
+    if (from >= map->high_water) {
+        return false;
+    }
+    *slots = next_free(map, from, map->high_water) - from;
+    *first = from;
+    return true;
 }
 
 uint64_t swap_map_high_water(struct swap_map *map)

@@ -41,7 +41,7 @@ void swap_map_destroy(struct swap_map *map);
 /*
  * Takes slots for `n` objects of `slots[i]` slots each, count 1, and writes each one's first slot to
  * `first[i]`. Objects are laid one behind the other in as few runs as the free space allows, searching
- * on from the last place, fresh ground before the holes of old ground while there is some. All or
+ * on from the last place; fresh ground until half of the old is free, then its holes. All or
  * nothing: 0, -ENOSPC (also when only the holes are too short), -ENOMEM, or -EINVAL (no such size).
  */
 int swap_map_alloc(struct swap_map *map, const uint8_t *slots, size_t n, uint64_t *first);
@@ -55,6 +55,9 @@ void swap_map_put(struct swap_map *map, uint64_t first);
 /* Slots in use, and one above the highest slot that was ever used. */
 uint64_t swap_map_used(struct swap_map *map);
 uint64_t swap_map_high_water(struct swap_map *map);
+
+/* The next run of slots in use at or after *first. False if there is none. */
+bool swap_map_next_used(struct swap_map *map, uint64_t *first, uint64_t *slots);
 
 /* The checksum of a plain page (8 slots from `first`). Set: 0 or -ENOMEM. */
 int swap_map_set_sum(struct swap_map *map, uint64_t first, uint64_t sum);

@@ -157,12 +157,21 @@ size_t zswap_trim(struct zswap *z)
     return z->pool->ops->trim(z->pool);
 }
 
+static bool next_used(void *context, uint64_t *position, uint64_t *bytes)
+{
+    uint64_t first = *position / SLOT_BYTES, slots;
+    bool found = swap_map_next_used(context, &first, &slots);
+    *position = first * SLOT_BYTES;
+    *bytes = found ? slots * SLOT_BYTES : 0;
+    return found;
+}
+
 int zswap_fork_child(struct zswap *z)
 {
     if (!z->device) {
         return 0;
     }
-    return z->device->ops->fork_child(z->device, swap_map_high_water(&z->map) * SLOT_BYTES);
+    return z->device->ops->fork_child(z->device, next_used, &z->map);
 }
 
 uint64_t counter_sum(const struct zswap *z, enum counter counter)

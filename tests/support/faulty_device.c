@@ -147,10 +147,10 @@ static void close_faulty(struct swap_device *device)
     free(faulty);
 }
 
-static int fork_child(struct swap_device *device, uint64_t used)
+static int fork_child(struct swap_device *device, swap_next_used next_used, void *context)
 {
     struct faulty_device *faulty = faulty_of(device);
-    return faulty->inner->ops->fork_child(faulty->inner, used);
+    return faulty->inner->ops->fork_child(faulty->inner, next_used, context);
 }
 
 static const struct swap_device_ops faulty_ops = {

@@ -100,10 +100,10 @@ static void close_ram(struct swap_device *device)
 }
 
 /* Private memory: the child has its own copy already. */
-static int fork_child(struct swap_device *device, uint64_t used)
+static int fork_child(struct swap_device *device, swap_next_used next_used, void *context)
 {
     (void)device;
-    (void)used;
+    (void)next_used, (void)context;
     return 0;
 }
 

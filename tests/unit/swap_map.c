@@ -153,6 +153,44 @@ TEST(fresh_ground_comes_before_holes)
     tear_down();
 }
 
+TEST(old_ground_is_used_again_once_half_of_it_is_free)
+{
+    const uint64_t slots = 40000;
+    set_up(100000);
+    fill(slots);
+    for (uint64_t i = 0; i < slots * 3 / 4; i++) {
+        swap_map_put(&map, i);
+    }
+    for (uint64_t i = 0; i < slots / 4; i++) {
+        CHECK(alloc_one(1) < (int64_t)slots);
+    }
+    CHECK_EQUAL(swap_map_high_water(&map), slots);
+    CHECK_EQUAL(alloc_one(1), slots); /* now half of it is in use */
+    CHECK(swap_map_consistent(&map));
+    tear_down();
+}
+
+TEST(next_used_names_each_run_once)
+{
+    uint64_t first = 0, slots;
+    set_up(1000);
+    CHECK(!swap_map_next_used(&map, &first, &slots));
+    fill(30);
+    for (uint64_t i = 10; i < 15; i++) {
+        swap_map_put(&map, i);
+    }
+    CHECK(swap_map_next_used(&map, &first, &slots));
+    CHECK_EQUAL(first, 0);
+    CHECK_EQUAL(slots, 10);
+    first += slots;
+    CHECK(swap_map_next_used(&map, &first, &slots));
+    CHECK_EQUAL(first, 15);
+    CHECK_EQUAL(slots, 15);
+    first += slots;
+    CHECK(!swap_map_next_used(&map, &first, &slots));
+    tear_down();
+}
+
 TEST(full_map_answers_enospc)
 {
     set_up(50);
@@ -509,6 +547,8 @@ int main(void)
     RUN(get_and_put_of_what_is_no_object_change_nothing);
     RUN(saturated_object_is_never_freed);
     RUN(fresh_ground_comes_before_holes);
+    RUN(old_ground_is_used_again_once_half_of_it_is_free);
+    RUN(next_used_names_each_run_once);
     RUN(full_map_answers_enospc);
     RUN(rest_of_fresh_ground_lengthens_the_hole_before_it);
     RUN(alloc_that_finds_no_place_for_one_object_takes_nothing);
