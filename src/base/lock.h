@@ -16,18 +16,18 @@
 /* Outermost first. What each lock guards stands beside the lock. */
 enum lock_rank {
     LOCK_RANK_ADDRESS_SPACE = 1, /* preload: which ranges of the arena are given out */
-    LOCK_RANK_LAYOUT,       /* region: transitions of pages (shared) against changes of ranges (exclusive) */
-    LOCK_RANK_RECLAIM,           /* region: one thread at a time evicts and compresses */
-    LOCK_RANK_CLUSTER,           /* region: pages going into and out of one cluster */
-    LOCK_RANK_WRITEBACK,    /* zswap: one shrinker at a time builds and submits clusters */
-    LOCK_RANK_CONTEXT,      /* zswap: first use of a context's codec memory */
-    LOCK_RANK_DEVICE,       /* swap: submission and completion of device I/O */
-    LOCK_RANK_SWAP_CACHE,   /* swap: one shard of the swap cache */
-    LOCK_RANK_SWAP_MAP,     /* swap: counts and free runs of device slots */
-    LOCK_RANK_ORPHAN,       /* zswap: holders of entries that left the index */
-    LOCK_RANK_LRU,          /* zswap: order of the entries in the pool */
-    LOCK_RANK_POOL,         /* pool: lists of partly filled pages */
-    LOCK_RANK_LEAF,         /* whatever nests nothing */
+    LOCK_RANK_LAYOUT,     /* region: transitions of pages (shared) against changes of ranges (exclusive) */
+    LOCK_RANK_RECLAIM,    /* region: one thread at a time evicts and compresses */
+    LOCK_RANK_CLUSTER,    /* region: pages going into and out of one cluster */
+    LOCK_RANK_WRITEBACK,  /* zswap: one shrinker at a time builds and submits clusters */
+    LOCK_RANK_CONTEXT,    /* zswap: first use of a context's codec memory */
+    LOCK_RANK_DEVICE,     /* swap: submission and completion of device I/O */
+    LOCK_RANK_SWAP_CACHE, /* swap: one shard of the swap cache */
+    LOCK_RANK_SWAP_MAP,   /* swap: counts and free runs of device slots */
+    LOCK_RANK_ORPHAN,     /* zswap: holders of entries that left the index */
+    LOCK_RANK_LRU,        /* zswap: order of the entries in the pool */
+    LOCK_RANK_POOL,       /* pool: lists of partly filled pages */
+    LOCK_RANK_LEAF,       /* whatever nests nothing */
     LOCK_RANKS
 };
 
@@ -69,6 +69,10 @@ void rwlock_read_lock(struct rwlock *l);
 void rwlock_read_unlock(struct rwlock *l);
 void rwlock_write_lock(struct rwlock *l);
 void rwlock_write_unlock(struct rwlock *l);
+
+/* In a forked child, before a lock that was held at the fork is initialized anew: the calling thread holds none of that rank. Only
+ * the rank checker cares. */
+void lock_forget_held(enum lock_rank rank);
 
 /* For `mutex *__attribute__((cleanup(mutex_unlock_scope)))`: unlocks at the end of the scope. */
 static inline void mutex_unlock_scope(struct mutex **m)

@@ -33,6 +33,8 @@ struct area {
     struct sparse words; /* uint64_t each; changed by lifecycle.c only */
     struct sparse links; /* struct lru_links each */
 
+    uint32_t writing; /* entries in write buffers; who destroys the area waits for them; atomic */
+
     struct mutex lru_lock;
     uint32_t oldest, newest; /* Guard: lru_lock */
     uint64_t linked;         /* Guard: lru_lock */

@@ -34,11 +34,15 @@ static bool make_room(struct zswap *z)
     if (total >= limit) {
         counter_add(z, COUNTER_LIMIT_HIT, 1);
         atomic_set_relaxed(&z->over_limit, 1);
-    } else if (total <= limit / 100 * z->accept_threshold_percent) {
+        /* Empty pages that the pool keeps in reserve go first: for them, no entry need leave. */
+        z->pool->ops->trim(z->pool);
+    }
+    zswap_writeback_reap(z, false);
+    total = z->pool->ops->total_size(z->pool);
+    if (total <= limit / 100 * z->accept_threshold_percent) {
         atomic_set_relaxed(&z->over_limit, 0);
         return true;
     }
-    zswap_writeback_reap(z, false);
     /* While another thread starts writebacks, perhaps on a device that makes it wait, who has slack goes on. */
     size_t started = writeback_start(z, WRITEBACK_STEP, total >= limit + slack(limit));
     total = z->pool->ops->total_size(z->pool);

@@ -137,6 +137,8 @@ static bool add_item(struct buffer *b, struct swap_entry entry, struct area *are
                                               .at = (uint16_t)b->slots_used,
                                               .slots = (uint8_t)slots};
     b->slots_used += (uint32_t)slots;
+    /* Relaxed: the lock is held, and who takes the area out of the table has it before he looks. */
+    atomic_add_relaxed(&area->writing, 1);
     return true;
 }
 
@@ -233,6 +235,7 @@ static void give_back(struct zswap *z, struct item *item)
     if (still_there) {
         area_lru_add(item->area, item->entry.offset);
     }
+    atomic_sub_acq_rel(&item->area->writing, 1); /* release: the area is not touched after it */
 }
 
 static void commit(struct zswap *z, struct item *item)
@@ -250,6 +253,7 @@ static void commit(struct zswap *z, struct item *item)
         swap_map_put(&z->map, item->first);
     }
     swap_cache_release(z->swap_cache, item->token);
+    atomic_sub_acq_rel(&item->area->writing, 1); /* as in give_back */
 }
 
 static void complete_buffer(struct buffer *b)
@@ -451,14 +455,20 @@ size_t zswap_writeback(struct zswap *z, size_t bytes)
 
 void writeback_forget_area(struct zswap *z, uint32_t type)
 {
-    if (!z->writeback) {
-        atomic_set_release(&z->areas[type], NULL);
-        return;
+    struct area *area = z->areas[type];
+    if (z->writeback) {
+        mutex_lock(&z->writeback->lock); /* nobody is gathering: who comes next does not find the area */
     }
-    mutex_lock(&z->writeback->lock); /* nobody is gathering: who comes next does not find the area */
     atomic_set_release(&z->areas[type], NULL);
-    mutex_unlock(&z->writeback->lock);
-    zswap_writeback_reap(z, true); /* and these are the items that still know it */
+    if (z->writeback) {
+        mutex_unlock(&z->writeback->lock);
+    }
+    /* Its own writes only: others may go on all the time. Acquire: see give_back. */
+    while (atomic_read_acquire(&area->writing)) {
+        if (!z->device->ops->reap(z->device, true)) {
+            sys_yield(); /* another thread is completing the last one */
+        }
+    }
 }
 
 void zswap_writeback_reap(struct zswap *z, bool wait)
