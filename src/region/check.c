@@ -49,7 +49,7 @@ static void check_page(struct region *r, uint64_t page, bool resident, bool out,
 static void check_cluster(struct region *r, uint64_t number, struct survey *s)
 {
     struct cluster *cluster = region_cluster(r, number);
-    if (cluster->resident != mapped_pages(r, number)) {
+    if (cluster->resident != (mapped_pages(r, number) & ~cluster->foreign)) {
         complain(s, number * CLUSTER_PAGES, "its cluster's resident pages are not those the kernel has");
     }
     if (cluster->resident && !cluster->queued) {

@@ -5,8 +5,9 @@
  *   resident   bit p: page p is mapped in the program (and charged as resident)
  *   out        bit p: page p has content that is not in the program: in the swap cache, the pool or on the device
  *   neither    the page was never touched, or was discarded: it reads as zero
+ *   foreign    bit p: something that is not the region's is mapped there (region_disown); it has no other bit
  *
- * Both bits of a page are never set at once, but for the moment in which its slot in the swap cache is held.
+ * The first two bits of a page are never set at once, but for the moment in which its slot in the swap cache is held.
  *
  * Clusters with resident pages stand in the resident queue, oldest first; from there they are evicted as a
  * whole, since taking 64 neighbours out costs little more than taking one.
@@ -48,7 +49,8 @@ struct cluster {
     uint16_t queued; /* Guard: queue lock */
     uint16_t
         warm; /* a page came back from the swap cache since the cluster was last passed over; atomic hint */
-    uint64_t unused;
+    uint64_t
+        foreign; /* bit p: the program has mapped something else there. Guard: layout lock, exclusive to change */
 };
 
 _Static_assert((sizeof(struct cluster) & (sizeof(struct cluster) - 1)) == 0,

@@ -66,6 +66,13 @@ static void move_span(struct eviction *e, unsigned first, unsigned count, uint64
 {
     for (int passing = 0; count;) {
         int error;
+        /* Each call starts at a page of ours and cannot cross into another mapping: what the program has mapped over a part
+         * of the region is never taken. */
+        if (!(wanted >> first & 1)) {
+            first++;
+            count--;
+            continue;
+        }
         unsigned n = move_some(e, first, count, &error);
         if (n) {
             e->moved |= cluster_mask(first, n) & wanted;
@@ -78,7 +85,7 @@ static void move_span(struct eviction *e, unsigned first, unsigned count, uint64
             count -= count / 2;
             continue;
         } else {
-            if (error == -EBUSY && wanted >> first & 1 && move_unshared(e, first)) {
+            if (error == -EBUSY && move_unshared(e, first)) {
                 e->moved |= 1ull << first;
             }
             n = 1; /* this page stays */
@@ -88,27 +95,55 @@ static void move_span(struct eviction *e, unsigned first, unsigned count, uint64
     }
 }
 
+/* Copies protected pages [first, first + count) out, but for those that nobody may read (PROT_NONE). Which. */
+static uint64_t copy_pages(struct eviction *e, unsigned first, unsigned count)
+{
+    uint64_t copied = 0;
+    while (count) {
+        size_t done;
+        userfault_copy(&e->region->userfault, target_of(e, first), source_of(e, first), count * PAGE_BYTES,
+                       false, &done);
+        unsigned n = (unsigned)(done >> PAGE_SHIFT);
+        copied |= n ? cluster_mask(first, n) : 0;
+        n += n < count; /* the page that stopped it */
+        first += n;
+        count -= n;
+    }
+    return copied;
+}
+
+/* Drops what was copied; where the kernel refuses that, the copy. What could be dropped. */
+static uint64_t drop_pages(struct eviction *e, uint64_t copied)
+{
+    uint64_t dropped = 0;
+    unsigned first, count;
+    while (mask_next_run(&copied, &first, &count)) {
+        if (!sys_madvise(source_of(e, first), count * PAGE_BYTES, MADV_DONTNEED)) {
+            dropped |= cluster_mask(first, count);
+        } else {
+            sys_madvise(target_of(e, first), count * PAGE_BYTES, MADV_DONTNEED);
+        }
+    }
+    return dropped;
+}
+
 /* Write-protect, copy, drop. */
 static void copy_run(struct eviction *e, unsigned first, unsigned count)
 {
     struct region *r = e->region;
     unsigned char *from = source_of(e, first);
+    uint64_t mask = cluster_mask(first, count);
     if (!r->userfault.has_protect || userfault_protect(&r->userfault, from, count * PAGE_BYTES, true)) {
         return;
     }
-    size_t done;
-    userfault_copy(&r->userfault, target_of(e, first), from, count * PAGE_BYTES, false, &done);
-    unsigned copied = (unsigned)(done >> PAGE_SHIFT);
-    if (copied && sys_madvise(from, copied * PAGE_BYTES, MADV_DONTNEED)) {
-        sys_madvise(target_of(e, first), copied * PAGE_BYTES, MADV_DONTNEED);
-        copied = 0;
-    }
-    if (copied < count) {
-        userfault_protect(&r->userfault, from + copied * PAGE_BYTES, (count - copied) * PAGE_BYTES, false);
+    uint64_t moved = drop_pages(e, copy_pages(e, first, count));
+    e->moved |= moved;
+    region_count(r, REGION_COPIED_OUT, (unsigned)__builtin_popcountll(moved));
+    unsigned stays, stays_count;
+    for (uint64_t rest = mask & ~moved; mask_next_run(&rest, &stays, &stays_count);) {
+        userfault_protect(&r->userfault, source_of(e, stays), stays_count * PAGE_BYTES, false);
     }
     userfault_wake(&r->userfault, from, count * PAGE_BYTES);
-    e->moved |= copied ? cluster_mask(first, copied) : 0;
-    region_count(r, REGION_COPIED_OUT, copied);
 }
 
 /* Can the pages be taken by copying? Only if no device may be writing to them: MOVE, where there is one, has the say. */
@@ -120,11 +155,16 @@ static void copy_refused(struct eviction *e, uint64_t refused)
     }
 }
 
-/* Is the page's memory mapped in a way that MOVE cannot take (not plain read-write)? */
+/* Is the page's memory mapped in a way that MOVE cannot take (not plain read-write)? What refused it a moment ago may be over
+ * (a pin, above all): then it has gone now, and must be in the books. */
 static bool is_unmovable(struct eviction *e, unsigned index)
 {
     int error;
-    return !move_some(e, index, 1, &error) && error == -EINVAL;
+    if (move_some(e, index, 1, &error)) {
+        e->moved |= 1ull << index;
+        return false;
+    }
+    return error == -EINVAL;
 }
 
 static void move_mask(struct eviction *e, uint64_t mask, uint64_t resident)
@@ -151,6 +191,27 @@ static void move_mask(struct eviction *e, uint64_t mask, uint64_t resident)
     copy_refused(e, unmovable);
 }
 
+/*
+ * MOVE passes over holes without a word. There is one where the program has dropped a page by a system call that we do not see: it
+ * reads as zero from then on, and so must its place in the staging area, or who reads that would wait for a fault handler
+ * that may wait for him. What is not a hole but swapped out by the kernel answers EEXIST.
+ */
+static void fill_holes(struct eviction *e)
+{
+    unsigned char here[CLUSTER_PAGES];
+    struct region *r = e->region;
+    if (sys_call3(SYS_mincore, (long)target_of(e, 0), CLUSTER_BYTES, (long)here)) {
+        return;
+    }
+    for (uint64_t rest = e->moved; rest; rest &= rest - 1) {
+        unsigned index = (unsigned)__builtin_ctzll(rest);
+        if (!(here[index] & 1)) {
+            size_t done;
+            userfault_copy(&r->userfault, target_of(e, index), r->zero_pages, PAGE_BYTES, false, &done);
+        }
+    }
+}
+
 /* Under the cluster's lock: no page is put into it meanwhile. */
 static void take_out(struct eviction *e, uint64_t mask)
 {
@@ -163,6 +224,9 @@ static void take_out(struct eviction *e, uint64_t mask)
         return;
     }
     move_mask(e, mask, resident);
+    if (e->moved) {
+        fill_holes(e);
+    }
     size_t bytes = (size_t)__builtin_popcountll(e->moved) * PAGE_BYTES;
     account_move(r->account, ACCOUNT_RESIDENT, ACCOUNT_SWAP_CACHE, bytes);
     staging_fill(&r->staging, e->staging, e->number, e->moved);

@@ -12,8 +12,7 @@
  * After each, the entry is invalidated: the page's home is the program again. The copy elsewhere is dropped only once the
  * page is in the program.
  *
- * Sequential touch is recognised by a fault where the last one's pages ended, and then the window of pages that come along
- * doubles, up to READAHEAD_MAX and to the end of the cluster.
+ * Touches in order are recognised (streams.h), and then a window of pages comes along, up to the end of the cluster.
  */
 #include <errno.h>
 #include <poll.h>
@@ -50,16 +49,21 @@ static void release_and_wake(struct region *r, uint64_t page, struct swap_cache_
 
 static int load_page(struct region *r, uint64_t page, bool may_wait, void *buffer)
 {
-    int (*load)(struct zswap *, struct swap_entry, void *) = may_wait ? zswap_load : zswap_load_at_once;
-    int error;
-    while ((error = load(r->zswap, page_entry(r, page), buffer)) == -ENOMEM) {
+    for (;;) {
+        int error = zswap_load_at_once(r->zswap, page_entry(r, page), buffer);
+        if (error == -EAGAIN && may_wait) {
+            error = slow_load(r, page, buffer);
+        }
+        if (error != -ENOMEM) {
+            return error;
+        }
         sys_yield();
     }
-    return error;
 }
 
 /* Brings the page in from pool or device, with its slot held as `token`, and releases the slot. -EAGAIN if it would have to
- * wait for the device and may not: then nothing has happened, and the slot is still held. */
+ * wait for the device and may not: then nothing has happened, and the slot is still held. One that waits gives the layout
+ * lock up meanwhile. */
 static int bring_in(struct server *server, uint64_t page, struct swap_cache_token token, bool may_wait)
 {
     struct region *r = server->region;
@@ -76,8 +80,9 @@ static int bring_in(struct server *server, uint64_t page, struct swap_cache_toke
             swap_cache_release(r->swap_cache, token);
             return 0;
         }
-    } else if (page_is_out(r, page)) {
-        fill_poison(r, page, error == -ENOENT ? -ENODATA : error);
+    } else if (error != -ESTALE && page_is_out(r, page)) {
+        server->lost = error == -ENOENT ? -ENODATA : error;
+        fill_poison(r, page, server->lost);
     } /* else the range was discarded while the request waited: the next touch finds zeros */
     release_and_wake(r, page, token);
     return error;
@@ -101,22 +106,29 @@ static bool push_pagein(struct region *r, uint64_t page, struct swap_cache_token
     return room;
 }
 
-static void serve_zeros(struct region *r, uint64_t page, unsigned window, struct swap_cache_token token)
+static void serve_zeros(struct region *r, uint64_t page, struct stream_window window,
+                        struct swap_cache_token token)
 {
-    reclaim_make_room(r, window * PAGE_BYTES);
+    reclaim_make_room(r, window.count * PAGE_BYTES);
     region_count(r, REGION_ZERO_FILLS, 1);
-    if (fill_zeros(r, page, window) || !is_resident(r, page)) {
+    int error = fill_zeros(r, window.direction > 0 ? page : page - (window.count - 1), window.count);
+    if (error && window.count > 1) {
+        error = fill_zeros(
+            r, page, 1); /* the window reaches into another mapping: no call crosses from one to the next */
+    }
+    if (error || !is_resident(r, page)) {
         release_and_wake(r, page, token);
     } else {
         swap_cache_release(r->swap_cache, token);
     }
 }
 
-/* Brings in the pages after a sequential fault, as far as that goes without waiting for the device. */
-static void read_ahead(struct server *server, uint64_t page, unsigned count)
+/* Brings in the other pages of a window, as far as that goes without waiting for the device. */
+static void read_ahead(struct server *server, uint64_t page, struct stream_window window)
 {
     struct region *r = server->region;
-    for (uint64_t next = page; next < page + count; next++) {
+    for (unsigned i = 1; i < window.count; i++) {
+        uint64_t next = window.direction > 0 ? page + i : page - i;
         struct swap_cache_token token;
         uint64_t name;
         if (is_resident(r, next) || !page_is_out(r, next)) {
@@ -134,17 +146,22 @@ static void read_ahead(struct server *server, uint64_t page, unsigned count)
     }
 }
 
-/* How many pages from `page` on to bring in: 1, or more if the touches are in order. */
-static unsigned window_of(struct server *server, uint64_t page)
+/* The pages to bring in for a touch of `page`, all in its cluster. */
+static struct stream_window window_of(struct server *server, uint64_t page)
 {
-    unsigned room = CLUSTER_PAGES - (unsigned)(page % CLUSTER_PAGES);
-    bool sequential = page == server->next_page;
-    server->window = !sequential                          ? 1
-                     : server->window * 2 < READAHEAD_MAX ? server->window * 2
-                                                          : READAHEAD_MAX;
-    unsigned window = server->window < room ? server->window : room;
-    server->next_page = page + window;
+    struct stream_window window = streams_fault(&server->streams, page);
+    unsigned index = (unsigned)(page % CLUSTER_PAGES);
+    unsigned room = window.direction > 0 ? CLUSTER_PAGES - index : index + 1;
+    window.count = window.count < room ? window.count : room;
     return window;
+}
+
+/* Most faults of a page that is there were overtaken by somebody who put it in. But the program may have dropped it by a system call
+ * that we do not see: then it reads as zero, or the thread would come back for ever. */
+static void restore_resident(struct region *r, uint64_t page)
+{
+    size_t done;
+    userfault_copy(&r->userfault, page_address(r, page), r->zero_pages, PAGE_BYTES, false, &done);
 }
 
 /* The slot is ours and there is no page in the swap cache. */
@@ -152,10 +169,11 @@ static void serve_new(struct server *server, uint64_t page, struct swap_cache_to
 {
     struct region *r = server->region;
     if (is_resident(r, page)) {
+        restore_resident(r, page);
         release_and_wake(r, page, token);
         return;
     }
-    unsigned window = window_of(server, page);
+    struct stream_window window = window_of(server, page);
     if (!page_is_out(r, page)) {
         serve_zeros(r, page, window, token);
         return;
@@ -169,8 +187,8 @@ static void serve_new(struct server *server, uint64_t page, struct swap_cache_to
     if (error == -EAGAIN) {
         error = bring_in(server, page, token, true); /* the queue is full: now others have to wait */
     }
-    if (!error && window > 1) {
-        read_ahead(server, page + 1, window - 1);
+    if (!error) {
+        read_ahead(server, page, window);
     }
 }
 
@@ -193,8 +211,7 @@ void fault_serve(struct server *server, uint64_t page, bool can_queue)
         case SWAP_CACHE_EXIST:
             return;
         case SWAP_CACHE_FAIL:
-            sys_yield(); /* every slot is in use, most by pages that wait: reclaim frees some */
-            reclaim_poke(r);
+            reclaim_free_slots(r); /* every slot is in use, most by pages that wait */
             break;
         }
     }
@@ -304,7 +321,7 @@ static void run_pagein(void *argument)
 
 int server_init(struct server *server, struct region *r)
 {
-    *server = (struct server){.region = r, .window = 1};
+    *server = (struct server){.region = r};
     server->buffer = memory_map(r->memory, PAGE_BYTES, ACCOUNT_TABLES);
     return server->buffer ? 0 : -ENOMEM;
 }
@@ -381,10 +398,12 @@ int region_serve_fault(struct region *r, void *address)
     uint64_t page = (uint64_t)(at - r->base) >> PAGE_SHIFT;
     struct server *server = claim_server(r);
     rwlock_read_lock(&r->layout);
+    server->lost = 0;
     fault_serve(server, page, false);
+    int lost = server->lost;
     rwlock_read_unlock(&r->layout);
     /* Release: the next to claim it sees the window as left. */
     atomic_set_release(&server->busy, 0);
     reclaim_poke(r);
-    return 0;
+    return lost;
 }

@@ -76,7 +76,8 @@ int fill_zeros(struct region *r, uint64_t page, unsigned count)
         return -ENOMEM;
     }
     SCOPED_LOCK(cluster_lock(r, number));
-    uint64_t used = atomic_read_relaxed(&cluster->resident) | atomic_read_relaxed(&cluster->out);
+    uint64_t used =
+        atomic_read_relaxed(&cluster->resident) | atomic_read_relaxed(&cluster->out) | cluster->foreign;
     uint64_t mask = cluster_mask(page % CLUSTER_PAGES, count) & ~used;
     unsigned first, run;
     int error = 0;
@@ -89,8 +90,14 @@ int fill_zeros(struct region *r, uint64_t page, unsigned count)
 void fill_poison(struct region *r, uint64_t page, int error)
 {
     unsigned char *at = page_address(r, page);
+    int answer = userfault_poison(&r->userfault, at, PAGE_BYTES);
+    if (answer == -EEXIST) {
+        /* It is known as lost already: this fault came before the touch that found out was answered. */
+        userfault_wake(&r->userfault, at, PAGE_BYTES);
+        return;
+    }
     region_count(r, REGION_POISONED, 1);
-    if (userfault_poison(&r->userfault, at, PAGE_BYTES)) {
+    if (answer) {
         /* Before Linux 6.6: a touch raises SIGSEGV instead. The thread must not wait for ever. */
         sys_mprotect(at, PAGE_BYTES, PROT_NONE);
         userfault_wake(&r->userfault, at, PAGE_BYTES);

@@ -20,13 +20,14 @@
 #include "region/cluster.h"
 #include "region/region.h"
 #include "region/staging.h"
+#include "region/streams.h"
 #include "region/userfault.h"
 
 #define CLUSTER_LOCKS 64
 #define HANDLERS_MAX 4
 #define PAGEIN_THREADS_MAX 16
 #define PAGEIN_QUEUE 256
-#define READAHEAD_MAX 16u
+#define READAHEAD_MAX STREAM_WINDOW_MAX
 
 /* A fault whose page is on the device, on its way from the handler to a page-in thread. */
 struct pagein_request {
@@ -40,6 +41,13 @@ struct pagein_queue {
     uint32_t head, count;                     /* Guard: lock */
     uint32_t wake;                            /* raised at each push; page-in threads sleep on it; atomic */
     uint32_t unfinished;                      /* pushed and not yet served; atomic */
+};
+
+/* slow_load.c: a load that waits for the device with no lock held. On the stack of who makes it. */
+struct slow_load {
+    uint64_t page;
+    struct slow_load *next; /* Guard: slow_loads_lock */
+    bool stale;             /* Guard: the layout lock: set with it held exclusively */
 };
 
 enum region_counter {
@@ -61,8 +69,8 @@ struct server {
     struct thread thread;
     uint32_t busy;         /* SIGBUS mode: claimed by a faulting thread; atomic */
     unsigned char *buffer; /* a page */
-    uint64_t next_page;    /* where a sequential reader would fault next */
-    unsigned window;       /* pages to read ahead when it does */
+    struct streams streams;
+    int lost; /* -errno of a page that it could not bring back */
 };
 
 struct region {
@@ -91,11 +99,15 @@ struct region {
     struct staging staging;
     struct pagein_queue pagein;
 
+    struct mutex slow_loads_lock;
+    struct slow_load *slow_loads; /* Guard: slow_loads_lock */
+
     struct mutex reclaim_lock;
     uint32_t reclaim_wake;       /* raised to wake the reclaim thread; atomic */
     uint32_t reclaim_sleeps;     /* 1 while it sleeps; atomic */
     uint32_t over_budget;        /* 1 while nothing can be reclaimed; atomic hint */
     uint32_t over_budget_faults; /* faults meanwhile; atomic */
+    size_t pool_limit_asked;     /* by who made the cache; immutable */
     size_t pool_limit;           /* what zswap was last told. Guard: reclaim_lock */
     uint32_t warned;             /* over_budget was called; atomic */
     uint64_t over_bytes;         /* most by which the limit was passed; atomic */
@@ -167,6 +179,15 @@ void fault_stop(struct region *r);
 int server_init(struct server *server, struct region *r);
 void server_destroy(struct server *server);
 
+/* ---- slow_load.c */
+
+/* As zswap_load, for a page whose slot the caller holds. Gives the layout lock, held shared, up meanwhile. -ESTALE if the page
+ * was changed in that time: the load is void. */
+int slow_load(struct region *r, uint64_t page, void *buffer);
+
+/* The pages change; the caller holds the layout lock exclusively. */
+void slow_loads_forget(struct region *r, uint64_t first, uint64_t count);
+
 /* ---- evict.c: taking pages out of the program */
 
 /* Moves the resident pages `mask` of the cluster into a staging cluster, as far as they can be taken. How many went. */
@@ -179,6 +200,9 @@ void reclaim_make_room(struct region *r, size_t bytes);
 
 /* One step of eviction or compression; the caller holds the layout lock shared and the reclaim lock. */
 bool reclaim_one(struct region *r);
+
+/* The swap cache has no slot left: compresses some of the pages that wait. Caller holds the layout lock shared. */
+void reclaim_free_slots(struct region *r);
 
 /* Wakes the reclaim thread if the high-water mark is passed. */
 void reclaim_poke(struct region *r);

@@ -67,6 +67,7 @@ static void forget_piece(struct region *r, struct piece piece)
 static void forget_range(struct region *r, uint64_t first, uint64_t count)
 {
     struct piece piece;
+    slow_loads_forget(r, first, count);
     for (uint64_t page = first; next_piece(r, &page, first + count, &piece);) {
         forget_piece(r, piece);
     }
@@ -80,8 +81,10 @@ int region_discard(struct region *r, void *at, size_t bytes)
         return -EINVAL;
     }
     rwlock_write_lock(&r->layout);
-    forget_range(r, first, count);
     int error = sys_madvise(at, bytes, MADV_DONTNEED);
+    if (!error) { /* else (locked memory, above all) the content stays */
+        forget_range(r, first, count);
+    }
     rwlock_write_unlock(&r->layout);
     return error;
 }
@@ -98,6 +101,27 @@ int region_protect(struct region *r, void *at, size_t bytes, int protection)
     return error;
 }
 
+/* Marks pages as foreign or as the region's own. -ENOMEM if there is no memory to remember that they are foreign. */
+static int set_foreign(struct region *r, uint64_t first, uint64_t count, bool foreign)
+{
+    for (uint64_t page = first; page < first + count;) {
+        uint64_t number = page / CLUSTER_PAGES;
+        unsigned index = (unsigned)(page % CLUSTER_PAGES);
+        unsigned pages = (unsigned)min_size(CLUSTER_PAGES - index, first + count - page);
+        struct cluster *cluster =
+            foreign ? sparse_get_for_write(&r->clusters, number) : region_cluster(r, number);
+        if (cluster && foreign) {
+            cluster->foreign |= cluster_mask(index, pages);
+        } else if (cluster) {
+            cluster->foreign &= ~cluster_mask(index, pages);
+        } else if (foreign) {
+            return -ENOMEM;
+        }
+        page += pages;
+    }
+    return 0;
+}
+
 int region_disown(struct region *r, void *at, size_t bytes)
 {
     uint64_t first, count;
@@ -106,8 +130,9 @@ int region_disown(struct region *r, void *at, size_t bytes)
     }
     rwlock_write_lock(&r->layout);
     forget_range(r, first, count);
+    int error = set_foreign(r, first, count, true);
     rwlock_write_unlock(&r->layout);
-    return 0;
+    return error;
 }
 
 int region_adopt(struct region *r, void *at, size_t bytes)
@@ -124,6 +149,9 @@ int region_adopt(struct region *r, void *at, size_t bytes)
     if (!error) {
         sys_madvise(at, bytes, MADV_NOHUGEPAGE);
         error = userfault_register(&r->userfault, at, bytes);
+    }
+    if (!error) {
+        set_foreign(r, first, count, false);
     }
     rwlock_write_unlock(&r->layout);
     return error;
@@ -235,7 +263,14 @@ int region_move(struct region *r, void *from, void *to, size_t bytes)
         return -ENOMEM;
     }
     rwlock_write_lock(&r->layout);
-    int error = move_pages(r, first, target, count, buffer);
+    slow_loads_forget(r, first, count);
+    slow_loads_forget(r, target, count);
+    /* Zeros may have been put in there ahead of a neighbour's touches: the place is empty only for the program. */
+    forget_range(r, target, count);
+    int error = sys_madvise(to, bytes, MADV_DONTNEED);
+    if (!error) {
+        error = move_pages(r, first, target, count, buffer);
+    }
     rwlock_write_unlock(&r->layout);
     memory_unmap(r->memory, buffer, PAGE_BYTES, ACCOUNT_TABLES);
     reclaim_poke(r);

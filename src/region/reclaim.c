@@ -31,7 +31,9 @@
 void reclaim_set_marks(struct region *r)
 {
     size_t limit = (size_t)r->account->limit;
-    size_t reserve = max_size(limit / 100, 256 * 1024);
+    /* Between the two lie a staging cluster of incompressible pages, which is stored whole before its frames are freed, and
+     * the readahead of several faults. */
+    size_t reserve = max_size(limit / 100, 2 * CLUSTER_BYTES);
     r->hard_limit = limit - reserve;
     r->high_water = r->hard_limit - max_size(limit / 64, 512 * 1024);
     r->low_water = r->high_water - max_size(limit / 64, 512 * 1024);
@@ -70,6 +72,15 @@ static bool raise_pool_limit(struct region *r)
     r->pool_limit = next;
     zswap_set_max_pool_bytes(r->zswap, next);
     return true;
+}
+
+/* It can write back again (the device failed, or was full): back to the limit that was asked for. */
+static void restore_pool_limit(struct region *r)
+{
+    if (r->pool_limit > r->pool_limit_asked && zswap_can_write_back(r->zswap)) {
+        r->pool_limit = r->pool_limit_asked;
+        zswap_set_max_pool_bytes(r->zswap, r->pool_limit);
+    }
 }
 
 static int store_page(struct region *r, uint64_t page, uint64_t name)
@@ -115,6 +126,7 @@ static bool compress_oldest(struct region *r)
     if (!staging_next(&r->staging, &number)) {
         return false;
     }
+    restore_pool_limit(r);
     struct staging_cluster *cluster = &r->staging.table[number];
     bool good = true;
     for (uint64_t rest = atomic_read_acquire(&cluster->held); rest && good; rest &= rest - 1) {
@@ -131,13 +143,35 @@ static bool compress_oldest(struct region *r)
     return true;
 }
 
+/* Nothing is left to evict or compress: the pool itself takes too much (it may have grown while the device failed). */
+static bool shrink_pool(struct region *r)
+{
+    restore_pool_limit(r);
+    if (!zswap_writeback(r->zswap, CLUSTER_BYTES)) {
+        return false;
+    }
+    zswap_writeback_reap(r->zswap, true);
+    return true;
+}
+
 bool reclaim_one(struct region *r)
 {
     mutex_assert_held(&r->reclaim_lock);
     if (staging_waiting(&r->staging) < r->staging_target && evict_oldest(r)) {
         return true;
     }
-    return compress_oldest(r);
+    return compress_oldest(r) || shrink_pool(r);
+}
+
+void reclaim_free_slots(struct region *r)
+{
+    mutex_lock(&r->reclaim_lock);
+    bool stepped = compress_oldest(r);
+    mutex_unlock(&r->reclaim_lock);
+    if (!stepped) {
+        zswap_writeback_reap(r->zswap, false); /* the others are held by writebacks, or by faults under way */
+        sys_yield();
+    }
 }
 
 /* ---- until there is room */

@@ -66,9 +66,33 @@ static int create_tables(struct region *r)
     return error;
 }
 
+static int register_pages(struct region *r, uint64_t from, uint64_t to)
+{
+    return from == to ? 0
+                      : userfault_register(&r->userfault, page_address(r, from), (to - from) << PAGE_SHIFT);
+}
+
+/* All but what is foreign (there is none in a new region): a file could not be registered, and shared memory is not ours to
+ * fill. */
+static int register_own_pages(struct region *r)
+{
+    uint64_t from = 0;
+    int error = 0;
+    for (uint64_t i = 0; !error && (i = sparse_next_committed(&r->clusters, i)) < r->clusters.slots_total;
+         i++) {
+        unsigned first, count;
+        for (uint64_t foreign = region_cluster(r, i)->foreign;
+             !error && mask_next_run(&foreign, &first, &count);) {
+            error = register_pages(r, from, i * CLUSTER_PAGES + first);
+            from = i * CLUSTER_PAGES + first + count;
+        }
+    }
+    return error ? error : register_pages(r, from, r->pages);
+}
+
 static int register_ranges(struct region *r)
 {
-    int error = userfault_register(&r->userfault, r->base, mapped_bytes(r));
+    int error = register_own_pages(r);
     return error ? error : userfault_register(&r->userfault, r->staging.base, staging_bytes(&r->staging));
 }
 
@@ -87,6 +111,7 @@ static void init_locks(struct region *r)
     rwlock_init(&r->layout, LOCK_RANK_LAYOUT);
     mutex_init(&r->reclaim_lock, LOCK_RANK_RECLAIM);
     mutex_init(&r->pagein.lock, LOCK_RANK_LEAF);
+    mutex_init(&r->slow_loads_lock, LOCK_RANK_LEAF);
     for (unsigned i = 0; i < CLUSTER_LOCKS; i++) {
         mutex_init(&r->cluster_locks[i], LOCK_RANK_CLUSTER);
     }
@@ -159,7 +184,7 @@ int region_create(struct region **region, const struct region_options *options)
     r->threads = options->threads;
     r->userfault.fd = -1;
     r->stop_fd = -1;
-    r->pool_limit = zswap_max_pool_bytes(options->zswap);
+    r->pool_limit_asked = r->pool_limit = zswap_max_pool_bytes(options->zswap);
     init_locks(r);
     cluster_queue_init(&r->resident);
     int error = create_parts(r);
@@ -265,10 +290,14 @@ int region_fork_child(struct region *r, int userfaultfd_device)
 {
     /* Only this thread exists here. Locks may have been copied while others waited for them; descriptors are the
      * parent's. What the layout lock guards is whole, since it was held. */
+    lock_forget_held(LOCK_RANK_LAYOUT);
     init_locks(r);
     r->pagein.head = r->pagein.count = 0;
     r->pagein.unfinished = 0;
     r->handlers_used = r->pageins_used = 0;
+    for (unsigned i = 0; i < PAGEIN_THREADS_MAX; i++) {
+        r->pageins[i].busy = 0; /* SIGBUS mode: claimed by threads that waited for the layout lock */
+    }
     r->reclaim_sleeps = 0;
     memset(&r->reclaimer, 0, sizeof r->reclaimer);
     int error = open_userfault(r, userfaultfd_device);

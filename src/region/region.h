@@ -68,7 +68,7 @@ size_t region_bytes(const struct region *region);
 /* The content is dropped: reads as zero from now on. */
 int region_discard(struct region *region, void *at, size_t bytes);
 
-/* Moves the content of [from, from + bytes) to [to, ...), which must be empty and not overlap; `from` reads as zero
+/* Moves the content of [from, from + bytes) to [to, ...), which must not overlap; what was there is dropped. `from` reads as zero
  * after. Works whatever the state of each page. 0, or -errno with everything back at `from`. */
 int region_move(struct region *region, void *from, void *to, size_t bytes);
 
@@ -91,7 +91,8 @@ void region_fork_prepare(struct region *region);
 void region_fork_parent(struct region *region);
 int region_fork_child(struct region *region, int userfaultfd_device);
 
-/* SIGBUS mode: serves the fault at `address` in the calling thread. 0 if it was the region's and is served. */
+/* SIGBUS mode: serves the fault at `address` in the calling thread. 0 if it was the region's and is served; -EINVAL if it is
+ * not the region's; -EIO, -EBADMSG, -ENODATA if the page is lost (touching it again raises SIGBUS again). */
 int region_serve_fault(struct region *region, void *address);
 
 void region_get_stats(struct region *region, struct region_stats *stats);

@@ -66,7 +66,8 @@ enum place { PLACE_NEW, PLACE_RESIDENT, PLACE_STAGED, PLACE_POOL, PLACE_DEVICE }
 
 /* ---- contents */
 
-static inline uint64_t fixture_word(uint64_t *state, bool incompressible, unsigned i, uint64_t page, uint64_t version)
+static inline uint64_t fixture_word(uint64_t *state, bool incompressible, unsigned i, uint64_t page,
+                                    uint64_t version)
 {
     return incompressible || i % 4 == 0 ? harness_random(state) : page * 3 + version;
 }
@@ -105,7 +106,8 @@ static inline void fixture_fill(const struct fixture *f, uint64_t first, uint64_
 }
 
 /* How many of the pages do not have the content of `version`. */
-static inline uint64_t fixture_wrong(const struct fixture *f, uint64_t first, uint64_t count, uint64_t version)
+static inline uint64_t fixture_wrong(const struct fixture *f, uint64_t first, uint64_t count,
+                                     uint64_t version)
 {
     uint64_t wrong = 0;
     for (uint64_t page = first; page < first + count; page++) {
@@ -138,7 +140,8 @@ static inline enum place fixture_place(const struct fixture *f, uint64_t page)
     return place == ZSWAP_ON_DEVICE ? PLACE_DEVICE : place == ZSWAP_IN_POOL ? PLACE_POOL : PLACE_STAGED;
 }
 
-static inline uint64_t fixture_count(const struct fixture *f, uint64_t first, uint64_t count, enum place place)
+static inline uint64_t fixture_count(const struct fixture *f, uint64_t first, uint64_t count,
+                                     enum place place)
 {
     uint64_t n = 0;
     fixture_settle(f);
@@ -278,7 +281,9 @@ static inline void fixture_close(struct fixture *f)
 {
     if (f->region) {
         CHECK(region_consistent(f->region));
+        region_fork_prepare(f->region); /* all stands still */
         CHECK(swap_cache_consistent(f->cache));
+        region_fork_parent(f->region);
         region_destroy(f->region);
     }
     CHECK_EQUAL(swap_cache_count(f->cache), 0);
@@ -335,14 +340,14 @@ static inline void fixture_sleep_ms(int ms)
 }
 
 /* Waits until `condition` holds, ten seconds at most (a hundred under a sanitizer's pace would be no help either). */
-#define WAIT_FOR(condition)                                                                                            \
-    do {                                                                                                               \
-        for (int waited_ = 0; !(condition) && waited_ < 10000; waited_++) {                                            \
-            fixture_sleep_ms(1);                                                                                       \
-        }                                                                                                              \
-        if (!(condition)) {                                                                                            \
-            harness_fail(__FILE__, __LINE__, "waited in vain for: %s", #condition);                                    \
-        }                                                                                                              \
+#define WAIT_FOR(condition)                                                                                  \
+    do {                                                                                                     \
+        for (int waited_ = 0; !(condition) && waited_ < 10000; waited_++) {                                  \
+            fixture_sleep_ms(1);                                                                             \
+        }                                                                                                    \
+        if (!(condition)) {                                                                                  \
+            harness_fail(__FILE__, __LINE__, "waited in vain for: %s", #condition);                          \
+        }                                                                                                    \
     } while (0)
 
 #endif

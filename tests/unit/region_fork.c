@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT */
+/* fork: both sides see all their bytes, whatever state each page was in, and then go their own ways. */
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/wait.h>
+
+#include "tests/support/region_fixture.h"
+
+#define MIB ((size_t)1 << 20)
+#define PER_PLACE 48u
+#define PAGES (4 * PER_PLACE)
+
+#if defined(SYS_THREAD_SANITIZER)
+/* A child that starts threads is what this is about. */
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+    return "die_after_fork=0";
+}
+#endif
+
+static const struct fixture_options roomy = {.bytes = 4 * MIB, .budget = 64 * MIB, .device = FIXTURE_FILE};
+
+static void open_mixed(struct fixture *f, struct fixture_options o)
+{
+    fixture_open(f, o);
+    fixture_fill(f, 0, PAGES, 1);
+    fixture_to(f, 0, PER_PLACE, PLACE_DEVICE);
+    fixture_to(f, PER_PLACE, PER_PLACE, PLACE_POOL);
+    fixture_to(f, 2 * PER_PLACE, PER_PLACE, PLACE_STAGED);
+    CHECK_EQUAL(fixture_count(f, 3 * PER_PLACE, PER_PLACE, PLACE_RESIDENT), PER_PLACE);
+}
+
+/* Forks as preload/ does: the child is the region's before it does anything else. */
+static pid_t fork_fixture(struct fixture *f)
+{
+    fflush(stdout);
+    region_fork_prepare(f->region);
+    pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child) {
+        return child;
+    }
+    int error = zswap_fork_child(f->zswap);
+    if (!error) {
+        error = region_fork_child(f->region, -1);
+    }
+    if (error) {
+        printf("# the child's region: error %d\n", error);
+        fflush(stdout);
+        _exit(3);
+    }
+    return 0;
+}
+
+static void child_exit(struct fixture *f)
+{
+    CHECK(region_consistent(f->region));
+    fflush(stdout);
+    _exit(harness_failures ? 1 : 0);
+}
+
+static void wait_for_child(pid_t child)
+{
+    int status = -1;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* Writes, evicts, reads back, discards. */
+static void live_on(struct fixture *f, uint64_t version)
+{
+    for (uint64_t page = 0; page < PAGES; page += 2) {
+        fixture_fill(f, page, 1, version);
+    }
+    fixture_to(f, 0, PAGES, PLACE_RESIDENT);
+    for (enum place place = PLACE_STAGED; place <= PLACE_DEVICE; place++) {
+        fixture_to(f, 0, PAGES, place);
+        CHECK_EQUAL(fixture_count(f, 0, PAGES, place), PAGES);
+        CHECK(region_consistent(f->region));
+        for (uint64_t page = 0; page < PAGES; page++) {
+            CHECK(fixture_is(f, fixture_page(f, page), page, page % 2 ? 1 : version));
+        }
+    }
+    CHECK_EQUAL(region_discard(f->region, f->base, 16 * PAGE_BYTES), 0);
+    CHECK_EQUAL(fixture_wrong(f, 0, 16, 0), 0);
+}
+
+TEST(parent_and_child_see_all_their_bytes)
+{
+    struct fixture f;
+    open_mixed(&f, roomy);
+    pid_t child = fork_fixture(&f);
+    if (!child) {
+        CHECK_EQUAL(fixture_wrong(&f, 0, PAGES, 1), 0);
+        child_exit(&f);
+    }
+    region_fork_parent(f.region);
+    CHECK_EQUAL(fixture_wrong(&f, 0, PAGES, 1), 0);
+    wait_for_child(child);
+    fixture_close(&f);
+}
+
+static void diverge(struct fixture_options o)
+{
+    struct fixture f;
+    open_mixed(&f, o);
+    pid_t child = fork_fixture(&f);
+    if (!child) {
+        live_on(&f, 5);
+        child_exit(&f);
+    }
+    region_fork_parent(f.region);
+    live_on(&f, 9);
+    wait_for_child(child);
+    CHECK_EQUAL(fixture_wrong(&f, 16, 1, 9), 0);
+    CHECK_EQUAL(fixture_wrong(&f, 17, 1, 1), 0);
+    fixture_close(&f);
+}
+
+TEST(parent_and_child_go_their_own_ways)
+{
+    diverge(roomy);
+}
+
+TEST(parent_and_child_go_their_own_ways_on_a_queueing_device)
+{
+    struct fixture_options o = roomy;
+    o.device = FIXTURE_RAM_QUEUED;
+    diverge(o);
+}
+
+TEST(shared_pages_can_still_be_evicted)
+{
+    struct fixture f;
+    fixture_open(&f, roomy);
+    fixture_fill(&f, 0, PAGES, 1);
+    int hold[2];
+    REQUIRE(!pipe(hold));
+    pid_t child = fork_fixture(&f);
+    if (!child) {
+        char byte;
+        close(hold[1]);
+        while (read(hold[0], &byte, 1) > 0) { /* until the parent has evicted */
+        }
+        CHECK_EQUAL(fixture_wrong(&f, 0, PAGES, 1), 0);
+        child_exit(&f);
+    }
+    region_fork_parent(f.region);
+    fixture_to(&f, 0, PAGES, PLACE_POOL);
+    CHECK_EQUAL(fixture_count(&f, 0, PAGES, PLACE_POOL), PAGES);
+    CHECK_EQUAL(fixture_stats(&f).move_refused, 0);
+    CHECK_EQUAL(fixture_wrong(&f, 0, PAGES, 1), 0);
+    close(hold[0]);
+    close(hold[1]);
+    wait_for_child(child);
+    fixture_close(&f);
+}
+
+TEST(a_fork_waits_for_writebacks)
+{
+    struct fixture f;
+    struct fixture_options o = roomy;
+    o.device = FIXTURE_RAM_QUEUED;
+    fixture_open(&f, o);
+    fixture_fill(&f, 0, PAGES, 1);
+    fixture_to(&f, 0, PAGES, PLACE_POOL);
+    CHECK(zswap_writeback(f.zswap, MIB) > 0);
+    pid_t child = fork_fixture(&f);
+    CHECK_EQUAL(ram_device_in_flight(f.device), 0);
+    if (!child) {
+        CHECK_EQUAL(fixture_wrong(&f, 0, PAGES, 1), 0);
+        child_exit(&f);
+    }
+    region_fork_parent(f.region);
+    CHECK_EQUAL(fixture_wrong(&f, 0, PAGES, 1), 0);
+    wait_for_child(child);
+    fixture_close(&f);
+}
+
+TEST(a_child_forks_again)
+{
+    struct fixture f;
+    open_mixed(&f, roomy);
+    pid_t child = fork_fixture(&f);
+    if (!child) {
+        fixture_fill(&f, 0, 10, 2);
+        fixture_to(&f, 0, 10, PLACE_POOL);
+        pid_t grandchild = fork_fixture(&f);
+        if (!grandchild) {
+            CHECK_EQUAL(fixture_wrong(&f, 0, 10, 2), 0);
+            CHECK_EQUAL(fixture_wrong(&f, 10, PAGES - 10, 1), 0);
+            child_exit(&f);
+        }
+        region_fork_parent(f.region);
+        wait_for_child(grandchild);
+        child_exit(&f);
+    }
+    region_fork_parent(f.region);
+    wait_for_child(child);
+    CHECK_EQUAL(fixture_wrong(&f, 0, PAGES, 1), 0);
+    fixture_close(&f);
+}
+
+TEST(foreign_mappings_do_not_hinder_the_child)
+{
+    struct fixture f;
+    open_mixed(&f, roomy);
+    int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    REQUIRE(fd >= 0);
+    unsigned char *foreign = fixture_page(&f, 300);
+    REQUIRE(mmap(foreign, 4 * PAGE_BYTES, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, 0) == foreign);
+    CHECK_EQUAL(region_disown(f.region, foreign, 4 * PAGE_BYTES), 0);
+    /* Shared memory stays shared, untouched pages of it too. */
+    volatile unsigned char *shared = fixture_page(&f, 320);
+    REQUIRE(mmap((void *)shared, 4 * PAGE_BYTES, PROT_READ | PROT_WRITE,
+                 MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == shared);
+    CHECK_EQUAL(region_disown(f.region, (void *)shared, 4 * PAGE_BYTES), 0);
+    close(fd);
+    pid_t child = fork_fixture(&f);
+    if (!child) {
+        CHECK_EQUAL(foreign[1], 'E');
+        shared[PAGE_BYTES] = 42;
+        live_on(&f, 5);
+        child_exit(&f);
+    }
+    region_fork_parent(f.region);
+    wait_for_child(child);
+    CHECK_EQUAL(shared[PAGE_BYTES], 42);
+    CHECK_EQUAL(foreign[1], 'E');
+    CHECK_EQUAL(region_adopt(f.region, foreign, 4 * PAGE_BYTES), 0);
+    CHECK_EQUAL(region_adopt(f.region, (void *)shared, 4 * PAGE_BYTES), 0);
+    fixture_close(&f);
+}
+
+/* ---- fork while others touch */
+
+static uint32_t stop; /* atomic */
+
+static void *run_toucher(void *argument)
+{
+    struct fixture *f = argument;
+    uint64_t random = 11;
+    while (!atomic_read_acquire(&stop)) {
+        uint64_t page = harness_random(&random) % PAGES;
+        CHECK(fixture_is(f, fixture_page(f, page), page, 1));
+    }
+    return NULL;
+}
+
+static void *run_evictor(void *argument)
+{
+    struct fixture *f = argument;
+    uint64_t random = 12;
+    while (!atomic_read_acquire(&stop)) {
+        region_pageout(f->region, fixture_page(f, harness_random(&random) % (PAGES - 20)), 20 * PAGE_BYTES);
+        if (harness_random(&random) % 8 == 0) {
+            fixture_drain_staging(f);
+            rwlock_read_lock(&f->region->layout); /* not amid the fork */
+            zswap_writeback(f->zswap, MIB);
+            rwlock_read_unlock(&f->region->layout);
+        }
+    }
+    return NULL;
+}
+
+TEST(forks_amid_touches_and_evictions)
+{
+    struct fixture f;
+    pthread_t toucher, evictor;
+    open_mixed(&f, roomy);
+    stop = 0;
+    REQUIRE(!pthread_create(&toucher, NULL, run_toucher, &f));
+    REQUIRE(!pthread_create(&evictor, NULL, run_evictor, &f));
+    for (int i = 0; i < 12; i++) {
+        pid_t child = fork_fixture(&f);
+        if (!child) {
+            CHECK_EQUAL(fixture_wrong(&f, 0, PAGES, 1), 0);
+            child_exit(&f);
+        }
+        region_fork_parent(f.region);
+        wait_for_child(child);
+    }
+    atomic_set_release(&stop, 1);
+    pthread_join(toucher, NULL);
+    pthread_join(evictor, NULL);
+    fixture_close(&f);
+}
+
+int main(void)
+{
+    if (!fixture_is_permitted()) {
+        return 0;
+    }
+    RUN(parent_and_child_see_all_their_bytes);
+    RUN(parent_and_child_go_their_own_ways);
+    RUN(parent_and_child_go_their_own_ways_on_a_queueing_device);
+    RUN(shared_pages_can_still_be_evicted);
+    RUN(a_fork_waits_for_writebacks);
+    RUN(a_child_forks_again);
+    RUN(foreign_mappings_do_not_hinder_the_child);
+    RUN(forks_amid_touches_and_evictions);
+    return harness_finish();
+}
