@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The runtime threads' descriptor table. It is not the program's: a program that closes all descriptors it finds
+ * would close the userfaultfd, and all memory that is out would read as zero.
+ */
+#ifndef UZSWAP_PRELOAD_DESCRIPTORS_H
+#define UZSWAP_PRELOAD_DESCRIPTORS_H
+
+#include "base/types.h"
+
+/* Closes all of the calling thread's descriptors (a copy of the program's), and fills 0, 1 and 2 with nothing, so that
+ * no message of ours is ever written to a descriptor of another kind. 0 or -errno. */
+int descriptors_begin(void);
+
+/* A duplicate of descriptor `fd` of the process, or thread, `id` in the calling thread's table; or -errno. Needs no
+ * privilege within a process. */
+int descriptor_of_process(int id, int fd);
+
+/* The calling thread's descriptors, one bit a number (there are never as many as 32). */
+uint32_t descriptors_open(void);
+
+/*
+ * Sends the calling thread's descriptors of `set`, with their numbers, through `socket`; does not block.
+ * `descriptors_receive` makes them the only ones of its thread, under the same numbers (one that cannot
+ * be sent, such as an io_uring, leaves a number that is occupied by nothing of use). 0 or -errno.
+ */
+int descriptors_send(int socket, uint32_t set);
+int descriptors_receive(int socket);
+
+#endif

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The layers, in the order in which they are built, each on those before it:
+ *
+ *   descriptors, device, swap cache, zswap, region, arena
+ *
+ * All of it happens in the root thread, whose descriptor table is private. What fails is undone in the opposite
+ * order, as with --force the program then goes on without us.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/size.h"
+#include "base/sys.h"
+#include "preload/descriptors.h"
+#include "preload/runtime.h"
+
+#define SWAP_TYPE 0
+
+/* The pool's share of the budget: with a device to write back to, more for the pages in use. */
+#define POOL_PERCENT_WITH_DEVICE 50
+#define POOL_PERCENT_WITHOUT 80
+#define ACCEPT_THRESHOLD_PERCENT 90
+
+/* Address space costs little; what we ask for is more than a process ever maps. */
+#define ARENA_BYTES_MOST ((size_t)8 << 40)
+#define ARENA_BYTES_LEAST_BUDGETS 4
+
+/* One slot of the swap cache for every so many pages of the budget, but not fewer than this. */
+#define PAGES_PER_SWAP_CACHE_SLOT 2
+#define SWAP_CACHE_SLOTS_LEAST 4096
+
+#define USERFAULTFD_DEVICE "/dev/userfaultfd"
+
+static void note_page_lost(void *context, void *address, int error)
+{
+    (void)context, (void)address, (void)error;
+    /* Relaxed: a figure that the root thread looks at. */
+    atomic_add_relaxed(&runtime.pages_lost, 1);
+}
+
+static const char *error_text(int error)
+{
+    const char *text = strerrordesc_np(-error); /* no locale */
+    return text ? text : "unknown error";
+}
+
+static int open_device(const struct run_options *o, struct message *message)
+{
+    struct swap_open_error why = {0};
+    int error = swap_device_open(&runtime.device, o->swap, o->swap_size, &runtime.memory, &why);
+    if (error) {
+        message_set(message, "--swap ", o->swap, ": ", why.text, NULL);
+    }
+    return error;
+}
+
+static void close_device(void)
+{
+    if (runtime.device) {
+        runtime.device->ops->close(runtime.device);
+        runtime.device = NULL;
+    }
+}
+
+static int fill_zswap_options(const struct run_options *o, struct zswap_options *z, struct message *message)
+{
+    bool writes_back = runtime.device && o->writeback != RUN_WRITEBACK_OFF;
+    *z = (struct zswap_options){
+        .memory = &runtime.memory,
+        .pool = pool_by_name(o->pool),
+        .max_pool_bytes = o->memory / 100 * (writes_back ? POOL_PERCENT_WITH_DEVICE : POOL_PERCENT_WITHOUT),
+        .accept_threshold_percent = ACCEPT_THRESHOLD_PERCENT,
+        .writeback = !writes_back                         ? ZSWAP_WRITEBACK_OFF
+                     : o->writeback == RUN_WRITEBACK_PAGE ? ZSWAP_WRITEBACK_PAGE
+                                                          : ZSWAP_WRITEBACK_COMPRESSED,
+        .device = runtime.device,
+        .swap_cache = runtime.swap_cache,
+    };
+    if (!z->pool) {
+        message_set(message, "--pool ", o->pool, ": no such pool; there are: ", pool_list(), NULL);
+        return -EINVAL;
+    }
+    int error = codec_parse(o->compressor, &z->codec);
+    if (error) {
+        message_set(message, "--compressor ", o->compressor,
+                    ": no such compressor or level; there are: ", codec_list(), NULL);
+    }
+    return error;
+}
+
+static int build_caches(const struct run_options *o, struct message *message)
+{
+    size_t slots = max_size(o->memory / PAGE_BYTES / PAGES_PER_SWAP_CACHE_SLOT, SWAP_CACHE_SLOTS_LEAST);
+    struct zswap_options z;
+    int error = swap_cache_create(&runtime.swap_cache, &runtime.memory, slots);
+    if (error) {
+        goto no_swap_cache;
+    }
+    error = fill_zswap_options(o, &z, message);
+    if (error) {
+        goto no_zswap;
+    }
+    error = zswap_create(&runtime.zswap, &z);
+    if (error) {
+        goto no_zswap;
+    }
+    return 0;
+
+no_zswap:
+    swap_cache_destroy(runtime.swap_cache);
+no_swap_cache:
+    if (!message->length) {
+        message_set(message, "the cache cannot be built: ", error_text(error),
+                    error == -ENOMEM ? "; is address space limited (ulimit -v)?" : "", NULL);
+    }
+    return error;
+}
+
+static void destroy_caches(void)
+{
+    zswap_destroy(runtime.zswap);
+    swap_cache_destroy(runtime.swap_cache);
+}
+
+static void explain_region(int error, struct message *message)
+{
+    if (error == -EPERM || error == -EACCES) {
+        message_set(message,
+                    "userfaultfd is not permitted here. One of these opens it:\n"
+                    "uzswap:   - " USERFAULTFD_DEVICE
+                    " readable and writable for this user (docker run --device " USERFAULTFD_DEVICE ")\n"
+                    "uzswap:   - the capability CAP_SYS_PTRACE (docker run --cap-add SYS_PTRACE)\n"
+                    "uzswap:   - on the host: sysctl vm.unprivileged_userfaultfd=1\n"
+                    "uzswap: or let the program run unmanaged: --force (UZSWAP_FORCE=1)",
+                    NULL);
+    } else if (error == -ENOSYS) {
+        message_set(message,
+                    "this kernel has no userfaultfd, without which no memory can be managed; use one with "
+                    "CONFIG_USERFAULTFD, or let the program run unmanaged: --force (UZSWAP_FORCE=1)",
+                    NULL);
+    } else {
+        message_set(message, "no address space for the managed memory: ", error_text(error),
+                    "; is it limited (ulimit -v)?", NULL);
+    }
+}
+
+/* As large as this process may: a limit on address space (ulimit -v) makes it smaller. */
+static int build_region(const struct run_options *o, struct message *message)
+{
+    struct region_options r = {
+        .bytes = ARENA_BYTES_MOST,
+        .zswap = runtime.zswap,
+        .swap_cache = runtime.swap_cache,
+        .type = SWAP_TYPE,
+        .memory = &runtime.memory,
+        .threads = &thread_ops_runtime,
+        .fault_mode = REGION_FAULT_HANDLER,
+        .start_inaccessible = true,
+        .page_lost = note_page_lost,
+    };
+    int error = region_create(&runtime.arena.region, &r);
+    while (error == -ENOMEM && r.bytes / 2 / ARENA_BYTES_LEAST_BUDGETS >= o->memory) {
+        r.bytes /= 2;
+        error = region_create(&runtime.arena.region, &r);
+    }
+    if (error) {
+        explain_region(error, message);
+    }
+    return error;
+}
+
+int layers_build(const struct run_options *options, struct message *message)
+{
+    int error = descriptors_begin();
+    if (error) {
+        message_set(message, "no descriptors for the runtime: ", error_text(error), NULL);
+        return error;
+    }
+    runtime.userfaultfd_device =
+        (int)sys_call6(SYS_openat, AT_FDCWD, (long)USERFAULTFD_DEVICE, O_RDWR | O_CLOEXEC, 0, 0, 0);
+    error = open_device(options, message);
+    if (error) {
+        return error;
+    }
+    runtime.inherited_descriptors = descriptors_open();
+    error = build_caches(options, message);
+    if (error) {
+        goto no_caches;
+    }
+    error = build_region(options, message);
+    if (error) {
+        goto no_region;
+    }
+    error = arena_init(&runtime.arena, &runtime.memory);
+    if (error) {
+        message_set(message, "no memory for the address space's table: ", error_text(error), NULL);
+        goto no_arena;
+    }
+    runtime.arena_base = runtime.arena.base;
+    runtime.arena_bytes = runtime.arena.bytes;
+    return 0;
+
+no_arena:
+    region_destroy(runtime.arena.region);
+no_region:
+    destroy_caches();
+no_caches:
+    close_device();
+    return error;
+}
+
+/* The device first: the region's new threads may load from it at once. The region's own descriptors were not handed on:
+ * it opens new ones, and may not close numbers that it had. */
+int layers_fork_child(void)
+{
+    int error = zswap_fork_child(runtime.zswap);
+    runtime.inherited_descriptors = descriptors_open();
+    return error ? error : region_fork_child(runtime.arena.region, runtime.userfaultfd_device);
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * 32 slots, and two words of 32 bits, one bit a slot:
+ *
+ *   taken     whose slot it is: set by the asking thread, cleared by it once it has its answer
+ *   asked     the request is complete: set by the asking thread, cleared by the root thread
+ *
+ * Both words are also what is slept on: the root thread on `asked` while it is 0, asking threads on `taken`
+ * while it is full. The answer is awaited on the slot's own `answered`.
+ *
+ * Why not a lock around the arena and region calls in the program's threads: the lock is one that fault handlers
+ * take, so the stack of its holder must not be managed and no signal may interrupt it; and the region's
+ * calls need descriptors that the program's table does not have. A round trip is two wake-ups. Calls
+ * that change mappings are rare beside faults, and cost the kernel a lock and a TLB shootdown as it is.
+ */
+#include "preload/mailbox.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/atomic.h"
+#include "base/futex.h"
+
+#define ALL_TAKEN 0xffffffffu
+
+struct request {
+    uint32_t answered; /* 0 while the root thread has the request; atomic, slept on */
+    mailbox_function function;
+    long result;
+    _Alignas(16) char argument[MAILBOX_ARGUMENT_MAX];
+};
+
+static struct {
+    uint32_t taken;
+    uint32_t asked;
+    struct request requests[MAILBOX_REQUESTS];
+} mailbox;
+
+static unsigned take_slot(void)
+{
+    uint32_t taken = atomic_read_relaxed(&mailbox.taken);
+    for (;;) {
+        if (taken == ALL_TAKEN) {
+            futex_wait(&mailbox.taken, ALL_TAKEN, -1);
+            taken = atomic_read_relaxed(&mailbox.taken);
+            continue;
+        }
+        unsigned slot = (unsigned)__builtin_ctz(~taken);
+        /* Acquire: the last user has read its answer before we write over it. */
+        if (atomic_cas_acq_rel(&mailbox.taken, &taken, taken | 1u << slot)) {
+            return slot;
+        }
+    }
+}
+
+static void give_back_slot(unsigned slot)
+{
+    /* Release: see take_slot. All who wait are woken, as the next to leave sees the word no longer full. */
+    if (atomic_fetch_and_acq_rel(&mailbox.taken, ~(1u << slot)) == ALL_TAKEN) {
+        futex_wake(&mailbox.taken, INT_MAX);
+    }
+}
+
+unsigned mailbox_post(mailbox_function function, const void *argument, size_t bytes)
+{
+    unsigned slot = take_slot();
+    struct request *r = &mailbox.requests[slot];
+    r->function = function;
+    memcpy(r->argument, argument, min_size(bytes, MAILBOX_ARGUMENT_MAX));
+    atomic_set_relaxed(&r->answered, 0);
+    /* Release: whoever sees the bit sees the request. */
+    if (atomic_fetch_or_acq_rel(&mailbox.asked, 1u << slot) == 0) {
+        futex_wake(&mailbox.asked, 1);
+    }
+    return slot;
+}
+
+long mailbox_wait(unsigned number, void *argument, size_t bytes)
+{
+    struct request *r = &mailbox.requests[number];
+    /* Acquire: the result was written before. */
+    while (!atomic_read_acquire(&r->answered)) {
+        futex_wait(&r->answered, 0, -1);
+    }
+    long result = r->result;
+    memcpy(argument, r->argument, min_size(bytes, MAILBOX_ARGUMENT_MAX));
+    give_back_slot(number);
+    return result;
+}
+
+long mailbox_call(mailbox_function function, void *argument, size_t bytes)
+{
+    return bytes > MAILBOX_ARGUMENT_MAX
+               ? -EINVAL
+               : mailbox_wait(mailbox_post(function, argument, bytes), argument, bytes);
+}
+
+void mailbox_serve(int timeout_ms)
+{
+    if (atomic_read_relaxed(&mailbox.asked) == 0) {
+        futex_wait(&mailbox.asked, 0, timeout_ms);
+    }
+    /* Acquire: the requests were written before their bits were set. */
+    uint32_t asked = atomic_swap_acq_rel(&mailbox.asked, 0);
+    while (asked) {
+        struct request *r = &mailbox.requests[__builtin_ctz(asked)];
+        asked &= asked - 1;
+        r->result = r->function(r->argument);
+        /* Release: the result is seen with it. The slot may be another's as soon as this is done; a
+         * wake-up too many does no harm. */
+        atomic_set_release(&r->answered, 1);
+        futex_wake(&r->answered, 1);
+    }
+}
+
+void mailbox_fork_child(void)
+{
+    memset(&mailbox, 0, sizeof mailbox);
+}

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Life of the runtime in one process:
+ *
+ *   start    by the library's constructor, or by the first memory call if that comes earlier (allocators call mmap
+ *            from other libraries' constructors). The calling thread reads the environment, claims a slot
+ *            of the session and starts the root thread; the root thread builds the layers (layers.c), while
+ *            the caller waits. Memory that was mapped before stays unmanaged.
+ *   running  the root thread serves the mailbox, copies figures to the session, and says the few warnings there are.
+ *   fork     the child's only thread does the same as at the start, but the root thread takes over copies of the
+ *            layers instead of building them (fork.c).
+ *   end      nothing is taken down: the kernel does it. The last figures are copied. exec is an end, too; the new image
+ *            starts from its environment.
+ *
+ * The root thread shares no descriptor table with the program (descriptors.h says why).
+ */
+#include "preload/runtime.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/futex.h"
+#include "base/lock.h"
+#include "base/size.h"
+#include "preload/descriptors.h"
+#include "preload/fork.h"
+#include "preload/mailbox.h"
+#include "preload/syscall_trap.h"
+
+#define EXIT_FAILED 125 /* as `uzswap run`: uzswap itself failed */
+#define HOUSEKEEPING_MS 100
+#define OVER_BUDGET_SHARE 32 /* one in so many bytes too many is worth a warning */
+
+struct runtime runtime = {.userfaultfd_device = -1};
+
+/* What the starting thread hands to the root thread, and gets back. */
+struct start {
+    const struct run_options *options; /* NULL: in a forked child */
+    int socket;                        /* in a forked child: the descriptors come from here */
+    uint32_t done;                     /* 1 once `error` is set; atomic, slept on */
+    int error;
+    struct message message;
+};
+
+static struct start start; /* one start at a time; not on a stack that may be managed */
+
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+    sys_call3(SYS_clock_gettime, CLOCK_MONOTONIC, (long)&t, 0);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* A few pages too many for a moment are nothing to worry anybody with. */
+static void warn_over_budget(void)
+{
+    static bool said;
+    uint64_t over = runtime.process->over_budget_bytes;
+    char excess[16], budget[16];
+    struct message m;
+    if (over < (uint64_t)runtime.account.limit / OVER_BUDGET_SHARE || said) {
+        return;
+    }
+    said = true;
+    message_set(&m, "the budget of ", size_format((size_t)runtime.account.limit, budget), " cannot be held (",
+                size_format(over, excess),
+                " above it): pages are pinned, or the swap device is full or missing. The program goes on.",
+                NULL);
+    message_write_to_program(&m);
+}
+
+static void warn_lost(void)
+{
+    static bool said;
+    struct message m;
+    if (!atomic_read_relaxed(&runtime.pages_lost) || said) {
+        return;
+    }
+    said = true;
+    message_set(&m, "a page could not be read back; the program gets SIGBUS where it touches it.", NULL);
+    message_write_to_program(&m);
+}
+
+static void housekeep(void)
+{
+    figures_publish();
+    warn_over_budget();
+    warn_lost();
+}
+
+__attribute__((noreturn)) static void root_loop(void)
+{
+    uint64_t next = now_ms() + HOUSEKEEPING_MS;
+    for (;;) {
+        uint64_t now = now_ms();
+        if (now >= next) {
+            housekeep();
+            next = now + HOUSEKEEPING_MS;
+        }
+        mailbox_serve((int)(next > now ? next - now : 0));
+    }
+}
+
+static void report(struct start *s, int error)
+{
+    s->error = error;
+    /* Release: the error and the layers are seen with it. */
+    atomic_set_release(&s->done, 1);
+    futex_wake(&s->done, 1);
+}
+
+static void root_main(void *argument)
+{
+    struct start *s = argument;
+    int error = layers_build(s->options, &s->message);
+    if (error) {
+        report(s, error);
+        return;
+    }
+    figures_publish();
+    report(s, 0);
+    root_loop();
+}
+
+static void root_main_of_child(void *argument)
+{
+    struct start *s = argument;
+    int error = descriptors_receive(s->socket);
+    error = error ? error : layers_fork_child();
+    if (error) {
+        report(s, error);
+        return;
+    }
+    figures_inherit();
+    figures_publish();
+    report(s, 0);
+    root_loop();
+}
+
+/* Starts the root thread and waits until it serves. */
+static int start_root(void (*run)(void *))
+{
+    start.done = 0;
+    int error = runtime_thread_start_private(&runtime.root, run, &start, "uzswap");
+    if (error) {
+        return error;
+    }
+    /* Acquire: see report. */
+    while (!atomic_read_acquire(&start.done)) {
+        futex_wait(&start.done, 0, -1);
+    }
+    return start.error;
+}
+
+/* This process's slot of the session. */
+static void claim_process(void)
+{
+    uint32_t pid = (uint32_t)sys_call3(SYS_getpid, 0, 0, 0);
+    struct session_process *process = runtime.session ? session_claim(runtime.session, pid) : NULL;
+    runtime.process = process ? process : &runtime.unwatched;
+}
+
+#ifdef LOCK_CHECKS
+/* The default prints to descriptor 2, which is none in our threads. */
+static void stop_at_violation(const char *text)
+{
+    struct message m;
+    message_set(&m, text, NULL);
+    message_write_to_program(&m);
+    __builtin_trap();
+}
+#endif
+
+static int start_with(const struct run_options *options)
+{
+#ifdef LOCK_CHECKS
+    lock_violation = stop_at_violation;
+#endif
+    const char *path = getenv(SESSION_ENVIRONMENT);
+    if (!path || session_open(path, &runtime.session)) {
+        runtime.session = NULL; /* nobody watches; that is no reason not to run */
+    }
+    claim_process();
+    runtime.account.limit = (int64_t)options->memory;
+    runtime.memory.account = &runtime.account;
+    runtime_thread_init(&runtime.memory);
+    trap_init();
+    start.options = options;
+    int error = start_root(root_main);
+    if (error && !start.message.length) {
+        message_set(&start.message, "the runtime's thread cannot be started: ", strerrordesc_np(-error),
+                    NULL);
+    }
+    atomic_set_relaxed(&runtime.process->managed, error ? 0 : 1);
+    return error;
+}
+
+/* The program runs on without us, or not at all. */
+static void give_up(bool force)
+{
+    message_write(&start.message);
+    if (!force) {
+        sys_call3(SYS_exit_group, EXIT_FAILED, 0, 0);
+    }
+    message_set(&start.message, "--force: the program runs unmanaged", NULL);
+    message_write(&start.message);
+}
+
+static enum runtime_state start_from_environment(void)
+{
+    struct run_options options;
+    struct run_options_error why = {0};
+    if (!getenv("UZSWAP_MEMORY")) {
+        return RUNTIME_OFF;
+    }
+    int error = run_options_from_environment(&options, environ, &why);
+    if (error) {
+        message_set(&start.message, why.text, NULL);
+    } else {
+        error = start_with(&options);
+    }
+    if (error) {
+        give_up(options.force);
+        return RUNTIME_OFF;
+    }
+    return RUNTIME_ON;
+}
+
+void runtime_start(void)
+{
+    uint32_t undecided = RUNTIME_UNDECIDED;
+    if (!environ || !atomic_cas_acq_rel(&runtime.state, &undecided, RUNTIME_STARTING)) {
+        return; /* too early for the environment; or another thread, or a call of our own */
+    }
+    int saved = errno;
+    /* Release: see runtime_serves_caller. */
+    atomic_set_release(&runtime.state, start_from_environment());
+    errno = saved;
+}
+
+static long publish(void *argument)
+{
+    (void)argument;
+    figures_publish();
+    return 0;
+}
+
+void runtime_publish_figures(void)
+{
+    char nothing = 0;
+    if (atomic_read_acquire(&runtime.state) == RUNTIME_ON && !runtime_thread_is_self()) {
+        mailbox_call(publish, &nothing, sizeof nothing);
+    }
+}
+
+int runtime_fork_child(int socket)
+{
+    mailbox_fork_child();
+    claim_process();
+    runtime_thread_fork_child();
+    runtime.account.peak = runtime.account.total;
+    start.socket = socket;
+    int error = start_root(root_main_of_child);
+    atomic_set_relaxed(&runtime.process->managed, error ? 0 : 1);
+    return error;
+}
+
+__attribute__((constructor(101))) static void construct(void)
+{
+    runtime_start();
+    fork_find_originals();
+}
+
+__attribute__((destructor(101))) static void destruct(void)
+{
+    runtime_publish_figures();
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Threads that libc knows nothing of: the runtime's own.
+ *
+ * Code that runs in them may use memcpy and its like and this project's code, and whatever needs no more than
+ * a zeroed libc thread; never malloc, stdio, locales, or managed memory. All signals are blocked.
+ */
+#ifndef UZSWAP_PRELOAD_RUNTIME_THREAD_H
+#define UZSWAP_PRELOAD_RUNTIME_THREAD_H
+
+#include "base/memory.h"
+#include "base/thread.h"
+
+/* At most this many at once. */
+#define RUNTIME_THREADS 32
+
+/* Threads that share the descriptor table (and the rest) of the one that starts them. For region/. */
+extern const struct thread_ops thread_ops_runtime;
+
+/* Once, before any thread is started. `memory` pays for stacks. */
+void runtime_thread_init(struct memory *memory);
+
+/* As thread_ops_runtime.start, but the thread has a descriptor table of its own, a copy of the caller's. */
+int runtime_thread_start_private(struct thread *t, void (*run)(void *), void *argument, const char *name);
+
+/* Is the calling thread one of these? */
+bool runtime_thread_is_self(void);
+
+/* In a forked child: none of the threads exists here; gives back their stacks. */
+void runtime_thread_fork_child(void);
+
+#endif

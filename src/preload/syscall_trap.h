@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* Taking the clone over that libc makes inside a function of its own. */
+#ifndef UZSWAP_PRELOAD_SYSCALL_TRAP_H
+#define UZSWAP_PRELOAD_SYSCALL_TRAP_H
+
+#include <linux/sched.h>
+#include <sys/types.h>
+
+#include "base/types.h"
+
+/* The clone that libc wanted: registers, and clone3's structure. */
+struct trapped_clone {
+    long number; /* SYS_clone, SYS_clone3 or SYS_fork, never one that shares memory */
+    long arguments[6];
+    struct clone_args clone3;
+};
+
+/* Makes the clone; its result, in parent and child. Called with the trap off, all signals blocked. fork.c has it. */
+long fork_perform(const struct trapped_clone *clone);
+
+/* What `trap_disarm` puts back. */
+struct trapped {
+    uint64_t mask;
+    pid_t pid;
+};
+
+/* Once, by the thread that starts the runtime. */
+void trap_init(void);
+
+/* From here to `trap_disarm`, a fork made by the calling thread is `fork_perform`'s, once; all signals are blocked.
+ * 0 or -ENOSYS. */
+int trap_arm(struct trapped *t);
+
+/* In the parent, and in the child. */
+void trap_disarm(const struct trapped *t);
+
+#endif
