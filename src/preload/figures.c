@@ -42,7 +42,7 @@ static void collect(struct session_process *now)
 {
     struct zswap_stats zswap;
     struct region_stats region;
-    zswap_get_stats(runtime.zswap, &zswap);
+    zswap_get_stats(runtime.cache.zswap, &zswap);
     region_get_stats(runtime.arena.region, &region);
 #define X(name) now->name = zswap.name;
     FROM_ZSWAP(X)

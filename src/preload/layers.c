@@ -18,18 +18,9 @@
 
 #define SWAP_TYPE 0
 
-/* The pool's share of the budget: with a device to write back to, more for the pages in use. */
-#define POOL_PERCENT_WITH_DEVICE 50
-#define POOL_PERCENT_WITHOUT 80
-#define ACCEPT_THRESHOLD_PERCENT 90
-
 /* Address space costs little; what we ask for is more than a process ever maps. */
 #define ARENA_BYTES_MOST ((size_t)8 << 40)
 #define ARENA_BYTES_LEAST_BUDGETS 4
-
-/* One slot of the swap cache for every so many pages of the budget, but not fewer than this. */
-#define PAGES_PER_SWAP_CACHE_SLOT 2
-#define SWAP_CACHE_SLOTS_LEAST 4096
 
 #define USERFAULTFD_DEVICE "/dev/userfaultfd"
 
@@ -46,82 +37,27 @@ static const char *error_text(int error)
     return text ? text : "unknown error";
 }
 
-static int open_device(const struct run_options *o, struct message *message)
+static int open_cache(const struct run_options *o, struct message *message)
 {
-    struct swap_open_error why = {0};
-    int error = swap_device_open(&runtime.device, o->swap, o->swap_size, &runtime.memory, &why);
-    if (error) {
-        message_set(message, "--swap ", o->swap, ": ", why.text, NULL);
-    }
-    return error;
-}
-
-static void close_device(void)
-{
-    if (runtime.device) {
-        runtime.device->ops->close(runtime.device);
-        runtime.device = NULL;
-    }
-}
-
-static int fill_zswap_options(const struct run_options *o, struct zswap_options *z, struct message *message)
-{
-    bool writes_back = runtime.device && o->writeback != RUN_WRITEBACK_OFF;
-    *z = (struct zswap_options){
-        .memory = &runtime.memory,
-        .pool = pool_by_name(o->pool),
-        .max_pool_bytes = o->memory / 100 * (writes_back ? POOL_PERCENT_WITH_DEVICE : POOL_PERCENT_WITHOUT),
-        .accept_threshold_percent = ACCEPT_THRESHOLD_PERCENT,
-        .writeback = !writes_back                         ? ZSWAP_WRITEBACK_OFF
-                     : o->writeback == RUN_WRITEBACK_PAGE ? ZSWAP_WRITEBACK_PAGE
-                                                          : ZSWAP_WRITEBACK_COMPRESSED,
-        .device = runtime.device,
-        .swap_cache = runtime.swap_cache,
+    static const enum zswap_writeback modes[] = {
+        [RUN_WRITEBACK_COMPRESSED] = ZSWAP_WRITEBACK_COMPRESSED,
+        [RUN_WRITEBACK_PAGE] = ZSWAP_WRITEBACK_PAGE,
+        [RUN_WRITEBACK_OFF] = ZSWAP_WRITEBACK_OFF,
     };
-    if (!z->pool) {
-        message_set(message, "--pool ", o->pool, ": no such pool; there are: ", pool_list(), NULL);
-        return -EINVAL;
-    }
-    int error = codec_parse(o->compressor, &z->codec);
+    struct cache_settings settings = {
+        .memory = &runtime.memory,
+        .pool = o->pool,
+        .compressor = o->compressor,
+        .swap = o->swap,
+        .swap_size = o->swap_size,
+        .writeback = modes[o->writeback],
+    };
+    struct cache_error why;
+    int error = cache_open(&runtime.cache, &settings, &why);
     if (error) {
-        message_set(message, "--compressor ", o->compressor,
-                    ": no such compressor or level; there are: ", codec_list(), NULL);
+        message_set(message, why.text, NULL);
     }
     return error;
-}
-
-static int build_caches(const struct run_options *o, struct message *message)
-{
-    size_t slots = max_size(o->memory / PAGE_BYTES / PAGES_PER_SWAP_CACHE_SLOT, SWAP_CACHE_SLOTS_LEAST);
-    struct zswap_options z;
-    int error = swap_cache_create(&runtime.swap_cache, &runtime.memory, slots);
-    if (error) {
-        goto no_swap_cache;
-    }
-    error = fill_zswap_options(o, &z, message);
-    if (error) {
-        goto no_zswap;
-    }
-    error = zswap_create(&runtime.zswap, &z);
-    if (error) {
-        goto no_zswap;
-    }
-    return 0;
-
-no_zswap:
-    swap_cache_destroy(runtime.swap_cache);
-no_swap_cache:
-    if (!message->length) {
-        message_set(message, "the cache cannot be built: ", error_text(error),
-                    error == -ENOMEM ? "; is address space limited (ulimit -v)?" : "", NULL);
-    }
-    return error;
-}
-
-static void destroy_caches(void)
-{
-    zswap_destroy(runtime.zswap);
-    swap_cache_destroy(runtime.swap_cache);
 }
 
 static void explain_region(int error, struct message *message)
@@ -151,8 +87,8 @@ static int build_region(const struct run_options *o, struct message *message)
 {
     struct region_options r = {
         .bytes = ARENA_BYTES_MOST,
-        .zswap = runtime.zswap,
-        .swap_cache = runtime.swap_cache,
+        .zswap = runtime.cache.zswap,
+        .swap_cache = runtime.cache.swap_cache,
         .type = SWAP_TYPE,
         .memory = &runtime.memory,
         .threads = &thread_ops_runtime,
@@ -180,15 +116,11 @@ int layers_build(const struct run_options *options, struct message *message)
     }
     runtime.userfaultfd_device =
         (int)sys_call6(SYS_openat, AT_FDCWD, (long)USERFAULTFD_DEVICE, O_RDWR | O_CLOEXEC, 0, 0, 0);
-    error = open_device(options, message);
+    error = open_cache(options, message);
     if (error) {
         return error;
     }
     runtime.inherited_descriptors = descriptors_open();
-    error = build_caches(options, message);
-    if (error) {
-        goto no_caches;
-    }
     error = build_region(options, message);
     if (error) {
         goto no_region;
@@ -205,9 +137,7 @@ int layers_build(const struct run_options *options, struct message *message)
 no_arena:
     region_destroy(runtime.arena.region);
 no_region:
-    destroy_caches();
-no_caches:
-    close_device();
+    cache_close(&runtime.cache);
     return error;
 }
 
@@ -215,7 +145,7 @@ no_caches:
  * it opens new ones, and may not close numbers that it had. */
 int layers_fork_child(void)
 {
-    int error = zswap_fork_child(runtime.zswap);
+    int error = zswap_fork_child(runtime.cache.zswap);
     runtime.inherited_descriptors = descriptors_open();
     return error ? error : region_fork_child(runtime.arena.region, runtime.userfaultfd_device);
 }

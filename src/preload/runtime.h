@@ -22,7 +22,7 @@
 #include "preload/arena.h"
 #include "preload/message.h"
 #include "preload/runtime_thread.h"
-#include "swap/device.h"
+#include "zswap/cache.h"
 
 enum runtime_state {
     RUNTIME_UNDECIDED, /* nobody has looked at the environment yet */
@@ -49,9 +49,7 @@ struct runtime {
     struct thread root;
 
     /* The root thread's. */
-    struct swap_device *device;
-    struct swap_cache *swap_cache;
-    struct zswap *zswap;
+    struct cache cache;
     struct arena arena;
     int userfaultfd_device;         /* for forked children; -1 = none */
     uint32_t inherited_descriptors; /* handed on to forked children: the device's, and the one above */

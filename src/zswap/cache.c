@@ -6,9 +6,11 @@
 
 #define ACCEPT_THRESHOLD_PERCENT 90
 
-/* One slot of the swap cache for every so many pages of the budget, but not fewer than this. */
+/* Slots of the swap cache: for the pages that may wait (a share of the budget, but not fewer than this), and for those that
+ * are being written back or faulted in. */
 #define PAGES_PER_SLOT 4
 #define SLOTS_LEAST 4096
+#define SLOTS_IN_FLIGHT 1024
 
 /* Joins the texts, ended by NULL. No stdio: this runs in threads that libc does not know. */
 static void explain(struct cache_error *error, const char *const texts[])
@@ -74,7 +76,8 @@ int cache_open(struct cache *cache, const struct cache_settings *s, struct cache
     struct zswap_options options;
     *cache = (struct cache){0};
     EXPLAIN(error, "no memory for the cache's tables");
-    size_t slots = max_size((size_t)s->memory->account->limit / PAGE_BYTES / PAGES_PER_SLOT, SLOTS_LEAST);
+    size_t pages = (size_t)s->memory->account->limit / PAGE_BYTES;
+    size_t slots = max_size(pages / PAGES_PER_SLOT, SLOTS_LEAST) + SLOTS_IN_FLIGHT;
     int result = open_device(cache, s, error);
     if (!result) {
         result = swap_cache_create(&cache->swap_cache, s->memory, slots);
