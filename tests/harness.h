@@ -20,6 +20,18 @@
 
 #include "base/atomic.h"
 
+/* Is this program built with a sanitizer that replaces the allocator and watches threads? */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define HARNESS_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+#define HARNESS_SANITIZED 1
+#endif
+#endif
+#ifndef HARNESS_SANITIZED
+#define HARNESS_SANITIZED 0
+#endif
+
 static uint32_t harness_failures; /* of the running test; atomic */
 static const char *harness_skip_reason;
 static int harness_tests, harness_failed;

@@ -12,20 +12,10 @@
 
 #include "base/sys.h"
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 /* A sanitizer wants to know of every thread before it runs its code. */
 #define NEEDS_PLAIN_BUILD()                                                                                  \
     do {                                                                                                     \
-        if (SANITIZED) {                                                                                     \
+        if (HARNESS_SANITIZED) {                                                                                     \
             SKIP("sanitizers know only libc's threads");                                                     \
         }                                                                                                    \
     } while (0)
