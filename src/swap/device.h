@@ -77,7 +77,8 @@ struct swap_device_ops {
 
     /* Runs `done` of what has completed; with `wait`, first waits until at least one has (returns at once
      * if nothing is in flight). How many were done by this call: 0 also if what it waited for was done by
-     * another thread's reap, so that a caller who waits for certain I/Os counts those itself. */
+     * another thread's reap, and whenever the device likes to have its caller look again; so a caller who waits
+     * for certain I/Os counts those itself, and calls again. */
     size_t (*reap)(struct swap_device *device, bool wait);
 
     /*

@@ -46,7 +46,7 @@ struct run {
 static struct fixture f;
 static struct known known[ENTRIES];
 static struct run run;
-static uint64_t threads_wanted = 4, rounds_wanted = 6000;
+static uint64_t threads_wanted = 4, rounds_wanted = HARNESS_SANITIZED ? 800 : 4000;
 static uint32_t done; /* atomic */
 
 static struct swap_entry entry_number(uint64_t i)
@@ -388,7 +388,7 @@ TEST(ranges_removed_by_several_at_once)
     fixture_destroy(&f);
 }
 
-static void *store_at_the_limit(void *number)
+static void *store_and_write_back(void *number)
 {
     uint64_t seed = (uintptr_t)number + 1, page[PAGE_BYTES / 8];
     while (!atomic_read_relaxed(&done)) {
@@ -396,27 +396,28 @@ static void *store_at_the_limit(void *number)
         make_stamped(page, at(offset), 1);
         int error = zswap_store(f.zswap, at(offset), page);
         CHECK(!error || error == -ENOSPC);
-        if (offset % 8 == 0) {
-            zswap_writeback(f.zswap, 65536);
+        zswap_writeback(f.zswap, 1);
+        if (offset % 4 == 0) {
+            zswap_writeback_reap(f.zswap, false);
         }
         sched_yield(); /* mutexes are not fair: let the destroyer have its turn */
     }
     return NULL;
 }
 
-/* An area comes and goes, while stores into another write back whatever is oldest, of either. */
+/* An area comes and goes, while verbs on another write back whatever is oldest, of either. */
 TEST(area_is_destroyed_while_another_is_written_back)
 {
     pthread_t threads[2];
     done = 0;
-    fixture_init(&f, 64 << 10, ZSWAP_WRITEBACK_COMPRESSED, RAM_DEVICE_ASYNC);
+    fixture_init(&f, 1 << 20, ZSWAP_WRITEBACK_COMPRESSED, RAM_DEVICE_ASYNC);
     for (uintptr_t i = 0; i < 2; i++) {
-        REQUIRE(pthread_create(&threads[i], NULL, store_at_the_limit, (void *)i) == 0);
+        REQUIRE(pthread_create(&threads[i], NULL, store_and_write_back, (void *)i) == 0);
     }
-    for (uint64_t round = 0; round < rounds_wanted / 30; round++) {
+    for (uint64_t round = 0; round < rounds_wanted / 40; round++) {
         uint64_t page[PAGE_BYTES / 8];
-        REQUIRE(zswap_area_create(f.zswap, 2, 64) == 0);
-        for (uint64_t i = 0; i < 64; i++) {
+        REQUIRE(zswap_area_create(f.zswap, 2, 200) == 0);
+        for (uint64_t i = 0; i < 200; i++) {
             struct swap_entry entry = {2, i};
             make_stamped(page, entry, 1);
             zswap_store(f.zswap, entry, page);

@@ -124,12 +124,13 @@ static bool is_idle(struct faulty_device *faulty)
     return idle;
 }
 
+/* Who waits looks again after a while: what he waits for may have been completed by another's reap, and the rest be held. */
 static size_t reap(struct swap_device *device, bool wait)
 {
     struct faulty_device *faulty = faulty_of(device);
-    for (;;) {
+    for (int tries = 0;; tries++) {
         size_t count = faulty->inner->ops->reap(faulty->inner, false);
-        if (count || !wait || is_idle(faulty)) {
+        if (count || !wait || tries == 20 || is_idle(faulty)) {
             return count;
         }
         nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
