@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/sys.h"
+
 static uint64_t slot_pages(const struct sparse *s)
 {
     return round_up(s->slots_total * s->slot_bytes, PAGE_BYTES) >> PAGE_SHIFT;
@@ -103,10 +105,12 @@ void sparse_release_page(struct sparse *s, uint64_t i)
 {
     uint64_t page = i * s->slot_bytes >> PAGE_SHIFT;
     uint64_t bit = 1ull << (page % 64);
-    if (!(atomic_fetch_and_acq_rel(&s->committed[page / 64], ~bit) & bit)) {
-        return;
+    char *at = s->slots + (page << PAGE_SHIFT);
+    if (atomic_fetch_and_acq_rel(&s->committed[page / 64], ~bit) & bit) {
+        memory_release(s->memory, at, PAGE_BYTES, s->kind);
+    } else {
+        sys_madvise(at, PAGE_BYTES, MADV_DONTNEED); /* given back before, and written since, uncharged */
     }
-    memory_release(s->memory, s->slots + (page << PAGE_SHIFT), PAGE_BYTES, s->kind);
 }
 
 uint64_t sparse_next_committed(const struct sparse *s, uint64_t i)

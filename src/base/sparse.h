@@ -46,7 +46,8 @@ static inline void *sparse_get(const struct sparse *s, uint64_t i)
 /* Slot `i` for writing; commits its page. NULL if there is no memory or `i` is out of range. */
 void *sparse_get_for_write(struct sparse *s, uint64_t i);
 
-/* Gives back the page that holds slot `i`. The caller has made sure that nobody writes it meanwhile. */
+/* Gives back the page that holds slot `i`, which reads as zero from then on, whether it was committed or not. The
+ * caller has made sure that nobody writes it meanwhile. */
 void sparse_release_page(struct sparse *s, uint64_t i);
 
 static inline size_t sparse_slots_per_page(const struct sparse *s)

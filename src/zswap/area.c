@@ -181,6 +181,7 @@ static void release_page(struct area *area, uint64_t first)
         sparse_release_page(&area->links, first);
     }
     mutex_unlock(&area->lru_lock);
+    /* Also if another has given the page back since we found it: that thaws the words we froze in it after him. */
     sparse_release_page(&area->words, first);
 }
 

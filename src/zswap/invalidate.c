@@ -31,8 +31,8 @@ uint64_t invalidate_in_area(struct zswap *z, struct area *area, uint64_t first, 
     uint64_t end = pages > area->pages - first ? area->pages : first + pages;
     uint64_t removed = 0;
     for (uint64_t i = first; (i = sparse_next_committed(&area->words, i)) < end; i++) {
-        uint64_t *word =
-            area_word(area, i); /* NULL: another invalidation has just given its index page back */
+        /* NULL: another invalidation has just given its index page back. */
+        uint64_t *word = area_word(area, i);
         removed += word && invalidate_word(z, area, word, i);
     }
     if (removed) {

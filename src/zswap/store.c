@@ -131,8 +131,8 @@ int zswap_store(struct zswap *z, struct swap_entry entry, const void *page)
         counter_add(z, COUNTER_REJECT_INDEX, 1);
         old = lifecycle_replace(&z->lifecycle, slot, 0);
         count_change(z, old, 0);
-        area_lru_drop(area,
-                      entry.offset); /* `old` may be of a concurrent store, which has linked it already */
+        /* `old` may be of a concurrent store, which has linked it already. */
+        area_lru_drop(area, entry.offset);
         return -ENOMEM;
     }
     if (entry_kind(word) == ENTRY_POOL) {

@@ -3,6 +3,7 @@
 #include "zswap/area.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include "tests/harness.h"
@@ -245,7 +246,7 @@ TEST(store_that_cannot_be_confirmed_is_told_so)
     tear_down();
 }
 
-/* One thread releases all the time; the others store and remove, each its own offsets of the same index page. */
+/* Two threads release all the time; the others store and remove, each its own offsets of the same index page. */
 static uint32_t stop; /* atomic */
 
 static void *keep_releasing(void *unused)
@@ -260,8 +261,11 @@ static void *keep_releasing(void *unused)
 static void store_as_zswap_does(uint64_t offset, uint64_t word)
 {
     uint64_t *slot = area_word_for_store(&area, offset), seen = atomic_read_acquire(slot);
+    int waited = 0;
     do {
         while (seen == ENTRY_FROZEN) {
+            REQUIRE(++waited < 1000000); /* else left frozen */
+            sched_yield();
             seen = atomic_read_acquire(slot);
         }
     } while (!atomic_cas_acq_rel(slot, &seen, word));
@@ -272,7 +276,7 @@ static void store_as_zswap_does(uint64_t offset, uint64_t word)
 static void *store_and_remove(void *number)
 {
     uint64_t seed = (uintptr_t)number + 1, offset = (uintptr_t)number * 17;
-    for (int i = 0; i < 5000; i++) {
+    for (int i = 0; i < 20000; i++) {
         uint64_t word = entry_make(ENTRY_POOL, harness_random(&seed) >> 30, 100, 1);
         store_as_zswap_does(offset, word);
         uint64_t *found = area_word(&area, offset);
@@ -285,13 +289,15 @@ static void *store_and_remove(void *number)
     return NULL;
 }
 
-TEST(release_never_takes_an_entry)
+TEST(release_never_takes_an_entry_and_never_leaves_a_word_frozen)
 {
-    pthread_t releaser, threads[3];
+    pthread_t releasers[2], threads[3];
     set_up();
     size_t before = account_total(&account);
     stop = 0;
-    REQUIRE(pthread_create(&releaser, NULL, keep_releasing, NULL) == 0);
+    for (int i = 0; i < 2; i++) {
+        REQUIRE(pthread_create(&releasers[i], NULL, keep_releasing, NULL) == 0);
+    }
     for (uintptr_t i = 0; i < 3; i++) {
         REQUIRE(pthread_create(&threads[i], NULL, store_and_remove, (void *)i) == 0);
     }
@@ -299,7 +305,9 @@ TEST(release_never_takes_an_entry)
         pthread_join(threads[i], NULL);
     }
     atomic_set_relaxed(&stop, 1);
-    pthread_join(releaser, NULL);
+    for (int i = 0; i < 2; i++) {
+        pthread_join(releasers[i], NULL);
+    }
     area_release(&area, 0, PAGES);
     CHECK_EQUAL(area_lru_count(&area), 0);
     CHECK(area_consistent(&area));
@@ -394,7 +402,7 @@ int main(void)
     RUN(page_with_an_entry_stays_and_thaws);
     RUN(store_into_a_released_page_is_confirmed);
     RUN(store_that_cannot_be_confirmed_is_told_so);
-    RUN(release_never_takes_an_entry);
+    RUN(release_never_takes_an_entry_and_never_leaves_a_word_frozen);
     RUN(sizes_that_make_no_sense_are_refused);
     RUN(checker_sees_planted_faults);
     return harness_finish();

@@ -13,7 +13,7 @@
 #define OBJECTS 256
 #define THREADS 4
 #define WORDS 3
-#define ROUNDS 20000
+#define ROUNDS 100000
 #define CAPACITY 256
 
 static struct account account;

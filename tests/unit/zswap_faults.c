@@ -479,6 +479,22 @@ TEST(stores_go_on_while_all_buffers_are_out)
     fixture_destroy(&f);
 }
 
+TEST(destroying_an_area_waits_for_no_write_of_another)
+{
+    set_up(ZSWAP_WRITEBACK_COMPRESSED, RAM_DEVICE_SYNC);
+    store_range(&f, 0, 4);
+    faulty_hold(f.device, SWAP_WRITE, true);
+    zswap_writeback(f.zswap, SIZE_MAX);
+    CHECK(faulty_held(f.device) > 0);
+    REQUIRE(zswap_area_create(f.zswap, 2, 100) == 0);
+    CHECK_EQUAL(store_version(&f, (struct swap_entry){2, 7}, 0), 0);
+    zswap_area_destroy(f.zswap, 2);
+    faulty_let_go(f.device);
+    zswap_writeback_reap(f.zswap, true);
+    CHECK_EQUAL(zswap_find(f.zswap, at(3)), ZSWAP_ON_DEVICE);
+    fixture_destroy(&f);
+}
+
 static void *load_zero(void *result)
 {
     _Alignas(8) unsigned char mine[PAGE_BYTES], wanted[PAGE_BYTES];
@@ -647,6 +663,7 @@ int main(void)
     RUN(newer_write_may_end_before_the_older);
     RUN(entry_linked_late_is_unlinked_when_it_has_left);
     RUN(stores_go_on_while_all_buffers_are_out);
+    RUN(destroying_an_area_waits_for_no_write_of_another);
     RUN(verbs_do_not_wait_for_a_read_in_flight);
     RUN(more_loads_than_contexts);
     RUN(store_at_the_limit_does_not_wait_for_anothers_submit);
