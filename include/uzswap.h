@@ -75,8 +75,9 @@ UZSWAP_API int uzswap_area_create(struct uzswap *cache, uint32_t type, uint64_t 
 
 /*
  * Keeps a copy of the page at `page` under (type, offset), in place of what was there. -EINVAL: no such area or offset;
- * -ENOSPC: the pool is full and nothing can be written back now; -ENOMEM; -EIO: the compressor failed. A store that
- * fails removes what was there, which would be older than the page refused. Never waits for the disk.
+ * -ENOSPC: the pool is full and nothing can be written back; -ENOMEM; -EIO: the compressor failed. A store that
+ * fails removes what was there, which would be older than the page refused. Never waits for I/O of the same entry; where
+ * stores come faster than the disk takes the oldest pages, it waits for room.
  */
 UZSWAP_API int uzswap_store(struct uzswap *cache, uint32_t type, uint64_t offset, const void *page);
 

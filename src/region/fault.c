@@ -153,6 +153,10 @@ static struct stream_window window_of(struct server *server, uint64_t page)
     unsigned index = (unsigned)(page % CLUSTER_PAGES);
     unsigned room = window.direction > 0 ? CLUSTER_PAGES - index : index + 1;
     window.count = window.count < room ? window.count : room;
+    /* Relaxed: a hint. Nothing is brought in ahead where there is no room. */
+    if (atomic_read_relaxed(&server->region->over_budget)) {
+        window.count = 1;
+    }
     return window;
 }
 

@@ -8,6 +8,9 @@
 #include "zswap/cache.h"
 
 #define MEMORY_MIN ((size_t)8 << 20)
+/* How often a store that finds no room has the oldest entries written back, and how much of them. */
+#define STORE_TRIES 8
+#define STORE_WRITEBACK_BYTES (256 << 10)
 #define SWAP_SIZE_DEFAULT ((uint64_t)64 << 30)
 
 struct uzswap {
@@ -103,7 +106,15 @@ int uzswap_area_create(struct uzswap *u, uint32_t type, uint64_t pages)
 
 int uzswap_store(struct uzswap *u, uint32_t type, uint64_t offset, const void *page)
 {
-    return zswap_store(u->cache.zswap, entry_of(type, offset), page);
+    int error = zswap_store(u->cache.zswap, entry_of(type, offset), page);
+    /* No room, and perhaps only because the writes that make some are under way: then it is worth waiting for them. */
+    for (int tries = 0; error == -ENOSPC && tries < STORE_TRIES && zswap_can_write_back(u->cache.zswap);
+         tries++) {
+        zswap_writeback(u->cache.zswap, STORE_WRITEBACK_BYTES);
+        zswap_writeback_reap(u->cache.zswap, true);
+        error = zswap_store(u->cache.zswap, entry_of(type, offset), page);
+    }
+    return error;
 }
 
 int uzswap_load(struct uzswap *u, uint32_t type, uint64_t offset, void *page)

@@ -24,6 +24,7 @@
 
 #define POOL_MAX_PERCENT 90
 #define POOL_STEP_PERCENT 5
+#define STEPS_BEFORE_WRITEBACK 4
 #define STUCK_STEPS 64       /* steps without a new lowest total */
 #define OVER_BUDGET_TRIES 64 /* faults a new try comes on */
 #define RETRY_MS 100
@@ -189,6 +190,13 @@ static void note_over_budget(struct region *r, size_t total)
     }
 }
 
+/* Pages that do not shrink only change their kind when they are stored: room comes from the writes, so let those be done. */
+static void wait_for_writeback(struct region *r)
+{
+    zswap_writeback(r->zswap, CLUSTER_BYTES);
+    zswap_writeback_reap(r->zswap, true);
+}
+
 /* Steps until the total is at most `target`. False if it cannot be reached. */
 static bool reclaim_until(struct region *r, size_t target)
 {
@@ -201,6 +209,9 @@ static bool reclaim_until(struct region *r, size_t target)
         }
         stuck = total < lowest ? 0 : stuck + 1;
         lowest = min_size(lowest, total);
+        if (stuck % STEPS_BEFORE_WRITEBACK == STEPS_BEFORE_WRITEBACK - 1) {
+            wait_for_writeback(r);
+        }
         mutex_lock(&r->reclaim_lock);
         bool stepped = reclaim_one(r);
         mutex_unlock(&r->reclaim_lock);

@@ -8,7 +8,7 @@ static int follows(const struct stream *stream, uint64_t page)
         return 0;
     }
     if (!stream->direction) {
-        return page == stream->next + 1 ? 1 : page + 1 == stream->next ? -1 : 0;
+        return page - stream->next <= 1 + STREAM_SKIP ? 1 : stream->next - page <= 1 + STREAM_SKIP ? -1 : 0;
     }
     uint64_t ahead = stream->direction > 0 ? page - stream->next : stream->next - page;
     return ahead <= STREAM_SKIP ? stream->direction : 0;

@@ -3,7 +3,7 @@
  * Recognising touches in order, several of them at once: programs copy, merge and partition, which is two or three
  * streams of faults that interleave, upwards and downwards.
  *
- * Each of the last STREAMS faults that fitted nothing begins a stream of its own. A fault next to its end gives it a
+ * Each of the last STREAMS faults that fitted nothing begins a stream of its own. A fault close by gives it a
  * direction; a fault where it expects one, or up to STREAM_SKIP pages further, goes on with it and doubles its window: the
  * pages to bring in along with the one that was touched. The stream that was quiet longest makes room for a new one.
  */
