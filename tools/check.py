@@ -49,6 +49,7 @@ class Tally:
 def parse_tap(tally, program, text, ended_well):
     """Counts the single tests of one program's output."""
     planned, seen, failures = None, 0, 0
+    failed_before = len(tally.failed)
     for line in text.splitlines():
         plan, result = PLAN.match(line), RESULT.match(line)
         if plan:
@@ -71,6 +72,8 @@ def parse_tap(tally, program, text, ended_well):
         tally.fail(f"{program}: {planned} tests planned, {seen} run")
     elif not ended_well and not failures:
         tally.fail(f"{program}: bad exit status, or out of time")
+    if len(tally.failed) > failed_before:
+        print("\n".join(text.splitlines()[-60:]), flush=True)
 
 
 def step(tally, name, command, **kwargs):

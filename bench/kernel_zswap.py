@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: MIT
+"""The kernel's zswap, switched on around one program and put back as it was.
+
+A memory cgroup holds the program to its memory, a swap file on a disk takes what does not fit, and zswap
+stands between them. Everything that is changed is undone in reverse order, also when the program is interrupted
+(the caller turns SIGTERM into an exception).
+"""
+import contextlib
+import os
+import pathlib
+import subprocess
+
+PARAMETERS = pathlib.Path("/sys/module/zswap/parameters")
+READAHEAD = pathlib.Path("/proc/sys/vm/page-cluster")
+CGROUP = pathlib.Path("/sys/fs/cgroup")
+SWAP_BYTES = 2 << 30
+
+
+class Unavailable(Exception):
+    """Why the kernel's zswap cannot be measured here."""
+
+
+def write(path, text):
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise Unavailable(f"cannot write {text!r} to {path}: {error.strerror}") from error
+
+
+def set_parameter(undo, name, value):
+    path = PARAMETERS / name
+    old = path.read_text().strip()
+    if old != value:
+        write(path, value)
+        undo.callback(path.write_text, old)
+
+
+def has_cgroup_v2():
+    controllers = CGROUP / "cgroup.controllers"
+    return controllers.exists() and "memory" in controllers.read_text().split()
+
+
+def make_cgroup(undo, limit):
+    """A new group limited to `limit` bytes; the file that takes its processes."""
+    if (CGROUP / "memory/memory.limit_in_bytes").exists():
+        parent, limit_name = CGROUP / "memory", "memory.limit_in_bytes"
+    elif has_cgroup_v2():
+        parent, limit_name = CGROUP, "memory.max"
+        control = parent / "cgroup.subtree_control"
+        if "memory" not in control.read_text().split():
+            write(control, "+memory")
+            undo.callback(control.write_text, "-memory")
+    else:
+        raise Unavailable("no memory cgroup is mounted at /sys/fs/cgroup")
+    group = parent / f"uzswap-bench-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError as error:
+        raise Unavailable(f"cannot make the cgroup {group}: {error.strerror}") from error
+    undo.callback(group.rmdir)
+    write(group / limit_name, str(limit))
+    return group
+
+
+def make_swap(undo, folder):
+    path = pathlib.Path(folder) / f"uzswap-bench-{os.getpid()}.swap"
+    undo.callback(path.unlink, missing_ok=True)
+    fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, SWAP_BYTES)
+    except OSError as error:
+        raise Unavailable(f"no room for a swap file of 2 GiB in {folder}: {error.strerror}") from error
+    finally:
+        os.close(fd)
+    for command in (["mkswap", path], ["swapon", path]):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Unavailable(f"{command[0]}: {done.stderr.strip()}")
+    undo.callback(subprocess.run, ["swapoff", path], check=True)
+
+
+def pool_bytes():
+    """The size of the kernel's pool now."""
+    for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("Zswap:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def end(process):
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+class KernelZswap:
+    """with KernelZswap(...) as z: z.run(command)"""
+
+    def __init__(self, limit, compressor, folder):
+        self.limit, self.folder = limit, folder
+        self.compressor = compressor
+        self.undo = contextlib.ExitStack()
+
+    def __enter__(self):
+        if os.geteuid() != 0:
+            raise Unavailable("switching the kernel's zswap on needs root")
+        if not PARAMETERS.exists():
+            raise Unavailable("this kernel has no zswap (/sys/module/zswap is missing)")
+        try:
+            try:
+                set_parameter(self.undo, "compressor", self.compressor)
+            except Unavailable:
+                self.compressor = (PARAMETERS / "compressor").read_text().strip()
+            set_parameter(self.undo, "enabled", "Y")
+            self.undo.callback(READAHEAD.write_text, READAHEAD.read_text())
+            make_swap(self.undo, self.folder)
+            self.group = make_cgroup(self.undo, self.limit)
+        except BaseException:
+            self.undo.close()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.undo.close()
+
+    def start(self, command, readahead, **kwargs):
+        """Starts the command in the cgroup, the kernel reading 2^readahead pages at once."""
+        write(READAHEAD, str(readahead))
+
+        def join():
+            (self.group / "cgroup.procs").write_text("0")
+        process = subprocess.Popen(command, preexec_fn=join, **kwargs)
+        self.undo.callback(end, process)
+        return process
