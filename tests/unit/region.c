@@ -227,6 +227,39 @@ TEST(hints_of_bad_ranges_are_refused)
     fixture_close(&f);
 }
 
+/* ---- faults of pages that are just being compressed */
+
+static struct fixture *touched;
+
+static void *run_ordered_touch(void *argument)
+{
+    (void)argument;
+    for (uint64_t page = 0; page < CLUSTER_PAGES; page++) {
+        CHECK(fixture_is(touched, fixture_page(touched, page), page, 1));
+    }
+    return NULL;
+}
+
+TEST(a_fault_during_compression_gets_the_page_and_leaves_no_copy)
+{
+    struct fixture f;
+    struct codec slow;
+    fixture_open(&f, roomy);
+    REQUIRE(!codec_parse("zstd:19", &slow));
+    zswap_set_codec(f.zswap, &slow);
+    touched = &f;
+    fixture_fill(&f, 0, CLUSTER_PAGES, 1);
+    for (int i = 0; i < 15; i++) {
+        pthread_t toucher;
+        fixture_to(&f, 0, CLUSTER_PAGES, PLACE_STAGED);
+        REQUIRE(!pthread_create(&toucher, NULL, run_ordered_touch, NULL));
+        fixture_drain_staging(&f);
+        pthread_join(toucher, NULL);
+        CHECK(region_consistent(f.region));
+    }
+    fixture_close(&f);
+}
+
 /* ---- a swap cache that is too small */
 
 TEST(faults_go_on_when_every_slot_waits)
@@ -393,6 +426,7 @@ int main(void)
     RUN(scattered_pages_go_out_one_by_one_and_together);
     RUN(willneed_brings_in_from_everywhere);
     RUN(hints_of_bad_ranges_are_refused);
+    RUN(a_fault_during_compression_gets_the_page_and_leaves_no_copy);
     RUN(faults_go_on_when_every_slot_waits);
     RUN(the_budget_holds_with_compressible_data);
     RUN(the_budget_holds_with_incompressible_data);

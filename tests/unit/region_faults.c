@@ -223,6 +223,7 @@ TEST(a_device_that_refuses_writes_loses_nothing)
         zswap_writeback(f.zswap, 1); /* one in so many calls tries again */
     }
     WAIT_FOR((int64_t)account_total(&f.account) <= f.account.limit);
+    CHECK_EQUAL(zswap_max_pool_bytes(f.zswap), 4 * MIB); /* as it was before the pool had to grow */
     CHECK_EQUAL(fixture_wrong(&f, 0, f.pages, 1), 0);
     fixture_close(&f);
 }

@@ -93,7 +93,8 @@ TEST(without_write_protection_or_move_nothing_leaves)
 /* ---- writers against the evictor */
 
 #define WRITERS 2u
-#define ROUNDS 50u
+#define ROUNDS 20u
+#define REPEATS 100u
 #define HAMMERED 32u /* pages of each writer; both share clusters */
 
 struct writer {
@@ -111,11 +112,13 @@ static void *run_writer(void *argument)
     while (!atomic_read_acquire(w->stop)) {
         for (unsigned i = 0; i < HAMMERED; i++) {
             volatile uint64_t *words = (uint64_t *)fixture_page(w->f, (uint64_t)i * WRITERS + w->id);
-            for (unsigned at = 0; at < 512; at += 73) {
-                w->lost += words[at] != values[i];
-                words[at] = values[i] + 1;
+            /* For a while, so that it is still written to when the evictor comes. */
+            for (unsigned repeat = 0; repeat < REPEATS; repeat++, values[i]++) {
+                for (unsigned at = 0; at < 512; at += 73) {
+                    w->lost += words[at] != values[i];
+                    words[at] = values[i] + 1;
+                }
             }
-            values[i]++;
         }
         atomic_add_relaxed(&w->rounds, 1);
     }

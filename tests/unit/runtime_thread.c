@@ -15,7 +15,7 @@
 /* A sanitizer wants to know of every thread before it runs its code. */
 #define NEEDS_PLAIN_BUILD()                                                                                  \
     do {                                                                                                     \
-        if (HARNESS_SANITIZED) {                                                                                     \
+        if (HARNESS_SANITIZED) {                                                                             \
             SKIP("sanitizers know only libc's threads");                                                     \
         }                                                                                                    \
     } while (0)
