@@ -28,6 +28,7 @@
 #define STUCK_STEPS 64       /* steps without a new lowest total */
 #define OVER_BUDGET_TRIES 64 /* faults a new try comes on */
 #define RETRY_MS 100
+#define REAP_MS 5
 
 void reclaim_set_marks(struct region *r)
 {
@@ -279,19 +280,28 @@ static bool work_ahead(struct region *r)
     return true;
 }
 
+/* Completes writes without waiting for them: a hung device must not hold the layout lock up. */
+static bool writes_are_in_flight(struct region *r)
+{
+    rwlock_read_lock(&r->layout);
+    zswap_writeback_reap(r->zswap, false);
+    bool in_flight = zswap_writeback_in_flight(r->zswap);
+    rwlock_read_unlock(&r->layout);
+    return in_flight;
+}
+
 static void run_reclaimer(void *argument)
 {
     struct region *r = argument;
     while (!atomic_read_acquire(&r->stop)) {
         uint32_t seen = atomic_read_acquire(&r->reclaim_wake);
         bool done = account_total(r->account) <= r->high_water || work_ahead(r);
-        rwlock_read_lock(&r->layout);
-        zswap_writeback_reap(r->zswap, true);
-        rwlock_read_unlock(&r->layout);
-        /* Seq-cst: either this thread sees the total that rose, or who raised it sees that this thread sleeps. */
+        int sleep_ms = writes_are_in_flight(r) ? REAP_MS : done ? -1 : RETRY_MS;
+        /* Seq-cst, so that on most machines either this thread sees the total that rose, or who raised it sees that this
+         * thread sleeps; who misses that makes room himself before he passes the hard limit. */
         atomic_set_seq_cst(&r->reclaim_sleeps, 1);
         if (!done || account_total(r->account) <= r->high_water) {
-            futex_wait(&r->reclaim_wake, seen, done ? -1 : RETRY_MS);
+            futex_wait(&r->reclaim_wake, seen, sleep_ms);
         }
         atomic_set_seq_cst(&r->reclaim_sleeps, 0);
     }

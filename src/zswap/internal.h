@@ -110,8 +110,6 @@ uint64_t invalidate_in_area(struct zswap *z, struct area *area, uint64_t first, 
 int writeback_create(struct zswap *z);
 void writeback_destroy(struct zswap *z);
 
-bool writeback_in_flight(struct zswap *z);
-
 /* zswap_writeback; but while another thread starts writebacks it does nothing without `take_turn`, and returns 1. */
 size_t writeback_start(struct zswap *z, size_t bytes, bool take_turn);
 

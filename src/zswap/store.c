@@ -46,7 +46,7 @@ static bool make_room(struct zswap *z)
     /* While another thread starts writebacks, perhaps on a device that makes it wait, who has slack goes on. */
     size_t started = writeback_start(z, WRITEBACK_STEP, total >= limit + slack(limit));
     total = z->pool->ops->total_size(z->pool);
-    return total < limit || (total < limit + slack(limit) && (started || writeback_in_flight(z)));
+    return total < limit || (total < limit + slack(limit) && (started || zswap_writeback_in_flight(z)));
 }
 
 /* Puts `bytes` bytes at `from` into the pool and makes the entry's word. 0 or -ENOMEM. */

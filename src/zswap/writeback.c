@@ -33,7 +33,7 @@
 #define ITEMS_MAX 128
 #define PEERS_MAX 8
 #define FAILURES_MAX 8
-#define FAILURES_RETRY 256
+#define FAILURES_RETRY 32
 
 struct item {
     struct swap_entry entry;
@@ -107,7 +107,7 @@ void writeback_destroy(struct zswap *z)
     z->writeback = NULL;
 }
 
-bool writeback_in_flight(struct zswap *z)
+bool zswap_writeback_in_flight(struct zswap *z)
 {
     return z->writeback && atomic_read_acquire(&z->writeback->in_flight);
 }
@@ -477,7 +477,7 @@ void zswap_writeback_reap(struct zswap *z, bool wait)
         return;
     }
     z->device->ops->reap(z->device, false);
-    while (wait && writeback_in_flight(z)) {
+    while (wait && zswap_writeback_in_flight(z)) {
         if (!z->device->ops->reap(z->device, true)) {
             sys_yield(); /* another thread is completing the last one */
         }

@@ -117,6 +117,9 @@ size_t zswap_writeback(struct zswap *zswap, size_t bytes);
 /* Completes finished writebacks; with `wait`, until none is in flight. */
 void zswap_writeback_reap(struct zswap *zswap, bool wait);
 
+/* Are writes under way? */
+bool zswap_writeback_in_flight(struct zswap *zswap);
+
 /* True if writeback is on, there is a device, and it is not known to be full. */
 bool zswap_can_write_back(struct zswap *zswap);
 

@@ -314,7 +314,8 @@ static void stress(struct run wanted)
         (unsigned long long)run.loads, (unsigned long long)run.not_here, (unsigned long long)run.damaged,
         (unsigned long long)stats.written_back_pages, (unsigned long long)stats.device_loads,
         (unsigned long long)stats.reject_reclaim_fail);
-    CHECK(run.loads - run.not_here > run.loads / 4); /* it has looked at something */
+    /* It has looked at something. Without writeback, how much is refused for want of room is a matter of scheduling. */
+    CHECK(run.loads - run.not_here > run.loads / (run.mode == ZSWAP_WRITEBACK_OFF ? 32 : 4));
     CHECK(run.mode == ZSWAP_WRITEBACK_OFF || (stats.written_back_pages > 100 && stats.device_loads > 100));
     check_at_rest();
     fixture_destroy(&f);
