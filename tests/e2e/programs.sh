@@ -73,9 +73,9 @@ compare python 150 $python "$work/objects.py"
 awk 'BEGIN {
     for (n = 0; n < 60; n++) filler = filler " filler " n
     srand(1)
-    for (i = 0; i < 400000; i++) printf "%08d %s line %d%s\n", rand() * 1e8, i % 97, i, substr(filler, i % 50, 520)
+    for (i = 0; i < 800000; i++) printf "%08d %s line %d%s\n", rand() * 1e8, i % 97, i, substr(filler, i % 50, 520)
 }' > "$work/sort.in"
 LC_ALL=C
 export LC_ALL
-compare sort 96 sort -S 500M --parallel=2
+compare sort 128 sort -S 500M --parallel=2
 finish
