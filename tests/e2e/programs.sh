@@ -38,7 +38,7 @@ run_to() {
 
 cat > "$work/sqlite.in" << 'SQL'
 CREATE TABLE orders (id INTEGER PRIMARY KEY, customer INTEGER, day TEXT, item TEXT, note TEXT, price INTEGER);
-WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500000)
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 550000)
 INSERT INTO orders SELECT i, i * 7919 % 50021, date('2020-01-01', (i * 31 % 1500) || ' days'), 'item ' || (i * 104729 % 9973),
     printf('delivered to door %d, signed by customer %d; parcel %08x, no complaint so far. %.*c Route %d over depot %d, %d km, '
         || 'van %04x. %s Weight %d g, value %d, insured up to %d; next attempt, if any, on day %d of the year. %.*c',
@@ -58,7 +58,7 @@ cat > "$work/objects.py" << 'PYTHON'
 import hashlib
 
 records = {}
-for i in range(100_000):
+for i in range(125_000):
     body = " ".join(f"line {i + n} of the letter that user {i * 7919 % 1000 + n} wrote" for n in range(100))
     records[f"user-{i}"] = {"mail": f"user{i}@example.org", "visits": [i % 13, i % 17], "body": body}
 for turn in range(2):

@@ -5,5 +5,5 @@
 
 "$UZSWAP" run --quiet --memory 16M --swap-size 1G --stats "$work/stats" -- "$PROGRAMS/syscalls"
 status=$?
-say "$(cat "$work/stats")"
+sed "s,^,# ," "$work/stats"
 exit $status
