@@ -22,7 +22,7 @@ compare() {
     end=$(date +%s)
     check "$name prints the same" cmp "$work/$name.native" "$work/$name.managed"
     check "$name stays within its budget" within_budget "$work/$name.stats" "$memory"
-    check "$name had pages out" more_than "$work/$name.stats" faults $((memory * 256))
+    check "$name had pages out" more_than "$work/$name.stats" evicted_pages $((memory * 256))
     say "$name: $((middle - start)) s without, $((end - middle)) s with uzswap;" \
         "peak $(($(figure "$work/$name.stats" peak_bytes) / MIB)) MiB of $memory MiB"
     rm -f "$work/$name".*
