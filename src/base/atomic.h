@@ -36,6 +36,15 @@
 #define atomic_cas_acq_rel(p, expected, new)                                                                 \
     __atomic_compare_exchange_n((p), (expected), (new), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
 
+/* The same with less: acquire, release or no order on success, none on failure, for a value found that only goes into
+ * the next attempt. */
+#define atomic_cas_acquire(p, expected, new)                                                                 \
+    __atomic_compare_exchange_n((p), (expected), (new), false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)
+#define atomic_cas_release(p, expected, new)                                                                 \
+    __atomic_compare_exchange_n((p), (expected), (new), false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)
+#define atomic_cas_relaxed(p, expected, new)                                                                 \
+    __atomic_compare_exchange_n((p), (expected), (new), false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)
+
 /* Raises *p to at least `value`. Relaxed: used for high-water marks only. */
 static inline void atomic_raise_relaxed(int64_t *p, int64_t value)
 {

@@ -32,9 +32,12 @@ enum entry_kind { ENTRY_EMPTY, ENTRY_POOL, ENTRY_DEVICE, ENTRY_FILLED };
 #define ENTRY_WB (1ull << 2)
 #define ENTRY_REF (1ull << 3)
 #define ENTRY_HOLDERS_SHIFT 4
-#define ENTRY_HOLDERS_MAX 127ull
 #define ENTRY_HOLDERS_ONE (1ull << ENTRY_HOLDERS_SHIFT)
-#define ENTRY_HOLDERS_MASK (ENTRY_HOLDERS_MAX << ENTRY_HOLDERS_SHIFT)
+#define ENTRY_HOLDERS_MASK (127ull << ENTRY_HOLDERS_SHIFT)
+/* Loads of one entry at one time; more wait for one of them to end. Fewer only to test that. */
+#ifndef ENTRY_HOLDERS_MAX
+#define ENTRY_HOLDERS_MAX 127ull
+#endif
 #define ENTRY_FORMAT_SHIFT 11
 #define ENTRY_FORMAT_MASK 3ull
 #define ENTRY_BYTES_SHIFT 13

@@ -1,9 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The diagram and the rules are in lifecycle.h. Every compare-and-swap of a word is acquire and release: acquire
- * because the object it names was filled before it was published, release because what this thread did with
- * the object (filled it, finished reading it) comes before the word says so. Nothing here needs seq-cst: no
- * decision rests on the order of two words. (Orphans are ordered by their mutex.)
+ * The diagram and the rules are in lifecycle.h.
+ *
+ * Memory orders. A word is only ever changed by read-modify-write, so every change goes on the release sequences of all
+ * changes before it: who acquires the word sees what came before each release of it, however many others changed it since.
+ *
+ *   taking hold (hold, begin_writeback)        acquire   the object was filled before its word was published
+ *   letting go (unhold, abort_writeback)       release   this thread has read the object before anybody may free it
+ *   swapping out (replace, remove, finish, move)
+ *                                              acquire   the holders that let go have read the object before it is freed
+ *                                              release   the successor was filled before it is published
+ *   plain reads, failed swaps, FILLED words    relaxed   the value found is compared, or is all there is; memory is reached
+ *                                                        only after a swap has confirmed it
+ *
+ * Nothing here needs seq-cst: no decision rests on the order of two words. A holder that finds the word changed takes
+ * the orphans' lock next. The change it saw was made under that lock; had its section come before the change's, it would
+ * have happened before a change that it has seen. So the orphan is there (rule 3), with a relaxed read too.
+ *
+ * Each of these orders is the weakest that will do: weakened by one step, each lets a checker find a data race.
  */
 #include "zswap/lifecycle.h"
 
@@ -125,21 +139,21 @@ static uint32_t holders_of(uint64_t word)
 
 uint64_t lifecycle_hold(uint64_t *word, bool mark)
 {
-    uint64_t seen = atomic_read_acquire(word);
+    uint64_t seen = atomic_read_relaxed(word);
     for (;;) {
         if (!entry_is_object(seen)) {
             return entry_kind(seen) == ENTRY_FILLED ? seen : 0;
         }
         if (unlikely(entry_holders(seen) == ENTRY_HOLDERS_MAX)) {
             sys_yield();
-            seen = atomic_read_acquire(word);
+            seen = atomic_read_relaxed(word);
             continue;
         }
         uint64_t next = seen + ENTRY_HOLDERS_ONE;
         if (mark && entry_kind(seen) == ENTRY_POOL) {
             next |= ENTRY_REF;
         }
-        if (atomic_cas_acq_rel(word, &seen, next)) {
+        if (atomic_cas_acquire(word, &seen, next)) { /* taking hold */
             return next;
         }
     }
@@ -148,9 +162,9 @@ uint64_t lifecycle_hold(uint64_t *word, bool mark)
 void lifecycle_unhold(struct lifecycle *lc, uint64_t *word, uint64_t held)
 {
     uint64_t content = entry_content(held);
-    uint64_t seen = atomic_read_acquire(word);
+    uint64_t seen = atomic_read_relaxed(word);
     while (entry_content(seen) == content) {
-        if (atomic_cas_acq_rel(word, &seen, seen - ENTRY_HOLDERS_ONE)) {
+        if (atomic_cas_release(word, &seen, seen - ENTRY_HOLDERS_ONE)) { /* letting go */
             return;
         }
     }
@@ -159,14 +173,14 @@ void lifecycle_unhold(struct lifecycle *lc, uint64_t *word, uint64_t held)
 
 uint64_t lifecycle_replace(struct lifecycle *lc, uint64_t *word, uint64_t next)
 {
-    uint64_t seen = atomic_read_acquire(word);
+    uint64_t seen = atomic_read_relaxed(word);
     for (;;) {
         if (unlikely(seen == ENTRY_FROZEN)) {
             if (!next) {
                 return 0;
             }
             cpu_relax();
-            seen = atomic_read_acquire(word);
+            seen = atomic_read_relaxed(word);
             continue;
         }
         if (!seen && !next) {
@@ -179,12 +193,13 @@ uint64_t lifecycle_replace(struct lifecycle *lc, uint64_t *word, uint64_t next)
     }
 }
 
-bool lifecycle_remove_held(struct lifecycle *lc, uint64_t *word, uint64_t held)
+/* Swaps the held object for `next`, if it is still the entry; the hold is over either way. */
+static bool swap_held(struct lifecycle *lc, uint64_t *word, uint64_t held, uint64_t next)
 {
     uint64_t content = entry_content(held);
-    uint64_t seen = atomic_read_acquire(word);
+    uint64_t seen = atomic_read_relaxed(word);
     while (entry_content(seen) == content) {
-        if (swap_out(lc, word, &seen, 0, holders_of(seen) - 1)) {
+        if (swap_out(lc, word, &seen, next, holders_of(seen) - 1)) {
             return true;
         }
     }
@@ -192,18 +207,23 @@ bool lifecycle_remove_held(struct lifecycle *lc, uint64_t *word, uint64_t held)
     return false;
 }
 
+bool lifecycle_remove_held(struct lifecycle *lc, uint64_t *word, uint64_t held)
+{
+    return swap_held(lc, word, held, 0);
+}
+
 bool lifecycle_remove_filled(uint64_t *word, uint64_t seen)
 {
-    return atomic_cas_acq_rel(word, &seen, 0);
+    return atomic_cas_relaxed(word, &seen, 0);
 }
 
 uint64_t lifecycle_begin_writeback(uint64_t *word)
 {
-    uint64_t seen = atomic_read_acquire(word);
+    uint64_t seen = atomic_read_relaxed(word);
     while (entry_kind(seen) == ENTRY_POOL && !(seen & ENTRY_WB)) {
         bool second_chance = seen & ENTRY_REF;
         uint64_t next = second_chance ? seen & ~ENTRY_REF : seen | ENTRY_WB;
-        if (atomic_cas_acq_rel(word, &seen, next)) {
+        if (atomic_cas_acquire(word, &seen, next)) { /* taking hold */
             return second_chance ? 0 : next;
         }
     }
@@ -212,10 +232,15 @@ uint64_t lifecycle_begin_writeback(uint64_t *word)
 
 bool lifecycle_finish_writeback(struct lifecycle *lc, uint64_t *word, uint64_t held, uint64_t on_device)
 {
+    return swap_held(lc, word, held, on_device);
+}
+
+bool lifecycle_abort_writeback(struct lifecycle *lc, uint64_t *word, uint64_t held)
+{
     uint64_t content = entry_content(held);
-    uint64_t seen = atomic_read_acquire(word);
+    uint64_t seen = atomic_read_relaxed(word);
     while (entry_content(seen) == content) {
-        if (swap_out(lc, word, &seen, on_device, holders_of(seen) - 1)) {
+        if (atomic_cas_release(word, &seen, seen & ~ENTRY_WB)) { /* letting go */
             return true;
         }
     }
@@ -223,17 +248,9 @@ bool lifecycle_finish_writeback(struct lifecycle *lc, uint64_t *word, uint64_t h
     return false;
 }
 
-bool lifecycle_abort_writeback(struct lifecycle *lc, uint64_t *word, uint64_t held)
+bool lifecycle_move(struct lifecycle *lc, uint64_t *word, uint64_t held, uint64_t moved)
 {
-    uint64_t content = entry_content(held);
-    uint64_t seen = atomic_read_acquire(word);
-    while (entry_content(seen) == content) {
-        if (atomic_cas_acq_rel(word, &seen, seen & ~ENTRY_WB)) {
-            return true;
-        }
-    }
-    leave_orphan(lc, content);
-    return false;
+    return swap_held(lc, word, held, moved);
 }
 
 uint32_t lifecycle_orphans(struct lifecycle *lc)

@@ -97,6 +97,15 @@ bool lifecycle_finish_writeback(struct lifecycle *lc, uint64_t *word, uint64_t h
 /* The writeback failed: the entry stays as it is. True if it is still there. */
 bool lifecycle_abort_writeback(struct lifecycle *lc, uint64_t *word, uint64_t held);
 
+/*
+ * The pool has copied the held object (hold, without `mark`) to another place, which `moved` names, a POOL word of the
+ * same length and format. True: that is now the entry, and the old object is freed by the last to hold it; a
+ * writeback of it under way will find that it has nothing to publish. False: the entry was replaced or removed
+ * meanwhile; the hold is over, and the caller frees the copy. The mark REF is lost: a move is rare, and a load's mark
+ * of it only a hint.
+ */
+bool lifecycle_move(struct lifecycle *lc, uint64_t *word, uint64_t held, uint64_t moved);
+
 /* Orphans now. */
 uint32_t lifecycle_orphans(struct lifecycle *lc);
 
