@@ -103,6 +103,20 @@ void context_unclaim(struct context *context)
     atomic_set_release(&context->busy, 0);
 }
 
+bool context_begin_wait(struct contexts *contexts)
+{
+    if (atomic_add_relaxed(&contexts->waiting, 1) <= CONTEXTS_WAITING_MAX) {
+        return true;
+    }
+    context_end_wait(contexts);
+    return false;
+}
+
+void context_end_wait(struct contexts *contexts)
+{
+    atomic_sub_relaxed(&contexts->waiting, 1);
+}
+
 void context_use_current_codec(struct contexts *contexts, struct context *context)
 {
     struct codec codec = contexts_codec(contexts);

@@ -14,7 +14,11 @@
 #include "base/memory.h"
 #include "codec/codec.h"
 
+#ifndef CONTEXTS_MAX /* fewer only for the explorer */
 #define CONTEXTS_MAX 256
+#endif
+/* So many of them may be waiting for the device at one time: the others stay for verbs that do not. */
+#define CONTEXTS_WAITING_MAX (CONTEXTS_MAX / 4 * 3)
 /* A page read from the device with its record header, in whole slots; or a compressed page. */
 #define CONTEXT_BUFFER_BYTES (2 * PAGE_BYTES)
 
@@ -28,7 +32,9 @@ struct context {
 struct contexts {
     struct memory *memory;
     struct context *table; /* CONTEXTS_MAX */
-    uint64_t codec;        /* the current codec, packed; atomic, relaxed: any recent value will do */
+    uint32_t
+        waiting; /* verbs that wait for the device; atomic, relaxed: a count, nothing is reached through it */
+    uint64_t codec; /* the current codec, packed; atomic, relaxed: any recent value will do */
 };
 
 /* 0 or -ENOMEM. */
@@ -42,6 +48,11 @@ struct codec contexts_codec(const struct contexts *contexts);
 /* Claims a context; waits only while CONTEXTS_MAX verbs are running. Never NULL. */
 struct context *context_claim(struct contexts *contexts);
 void context_unclaim(struct context *context);
+
+/* A verb that holds a context is about to wait for the device. False: too many do; it gives its context back and tries again
+ * later, so that a device that does not answer cannot take all contexts from those who need none of it. */
+bool context_begin_wait(struct contexts *contexts);
+void context_end_wait(struct contexts *contexts);
 
 /* Makes the claimed context compress with the current codec. Without memory for it, it keeps the one it had. */
 void context_use_current_codec(struct contexts *contexts, struct context *context);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/sys.h"
 #include "swap/record.h"
 #include "zswap/internal.h"
 #include "zswap/same_filled.h"
@@ -104,38 +105,38 @@ static uint64_t *find_word(struct zswap *z, struct swap_entry entry, int *error)
     return area ? area_word(area, entry.offset) : NULL;
 }
 
-/*
- * The context is claimed before the hold is taken and given back after it has ended: so there are never more holds
- * than contexts, however many threads load, and the table of orphans cannot run over (lifecycle.h).
- */
-static int load(struct zswap *z, struct swap_entry entry, bool no_wait, void *page)
+/* Answer of a load that should be tried again: too many wait for the device (context.h). Never leaves this file. */
+#define TRY_AGAIN 1
+
+/* read_entry, but counted among those that wait, where it may. */
+static int read_entry_in_turn(struct zswap *z, struct context *context, struct swap_entry entry,
+                              uint64_t held, bool no_wait, void *page)
 {
-    int error;
-    uint64_t *word = find_word(z, entry, &error);
-    if (!word) {
-        return error;
+    bool may_wait = entry_kind(held) == ENTRY_DEVICE && !no_wait;
+    if (may_wait && !context_begin_wait(&z->contexts)) {
+        return TRY_AGAIN;
     }
-    struct context *context = context_claim(&z->contexts);
-    uint64_t held = lifecycle_hold(word, true);
-    if (held) {
-        counter_add(z, COUNTER_LOADS, 1);
-        error = read_entry(z, context, entry, held, no_wait, page);
+    counter_add(z, COUNTER_LOADS, 1);
+    int error = read_entry(z, context, entry, held, no_wait, page);
+    if (may_wait) {
+        context_end_wait(&z->contexts);
     }
-    if (entry_is_object(held)) {
-        lifecycle_unhold(&z->lifecycle, word, held);
-    }
-    context_unclaim(context);
     return error;
 }
 
-int zswap_load(struct zswap *z, struct swap_entry entry, void *page)
+/* Loads with a claimed context. */
+static int load_shared(struct zswap *z, struct context *context, struct swap_entry entry, uint64_t *word,
+                       bool no_wait, void *page)
 {
-    return load(z, entry, false, page);
-}
-
-int zswap_load_at_once(struct zswap *z, struct swap_entry entry, void *page)
-{
-    return load(z, entry, true, page);
+    uint64_t held = lifecycle_hold(word, true);
+    if (!held) {
+        return -ENOENT;
+    }
+    int error = read_entry_in_turn(z, context, entry, held, no_wait, page);
+    if (entry_is_object(held)) {
+        lifecycle_unhold(&z->lifecycle, word, held);
+    }
+    return error;
 }
 
 /* Lets go of what was read and removes it. False if it is not the entry any more: replaced, removed, or moved to the
@@ -162,11 +163,10 @@ static int load_and_remove(struct zswap *z, struct context *context, struct swap
         if (!held) {
             return -ENOENT;
         }
-        counter_add(z, COUNTER_LOADS, 1);
-        int failed = read_entry(z, context, entry, held, false, page);
-        if (failed) {
+        int error = read_entry_in_turn(z, context, entry, held, false, page);
+        if (error) {
             lifecycle_unhold(&z->lifecycle, word, held); /* an object: FILLED words do not fail */
-            return failed;
+            return error;
         }
         if (remove_entry(z, entry, word, held)) {
             return 0;
@@ -174,16 +174,42 @@ static int load_and_remove(struct zswap *z, struct context *context, struct swap
     }
 }
 
-int zswap_load_exclusive(struct zswap *z, struct swap_entry entry, void *page)
+enum load_kind { LOAD_SHARED, LOAD_AT_ONCE, LOAD_EXCLUSIVE };
+
+/*
+ * The context is claimed before the hold is taken and given back after it has ended: so there are never more holds
+ * than contexts, however many threads load, and the table of orphans cannot run over (lifecycle.h).
+ */
+static int load(struct zswap *z, struct swap_entry entry, enum load_kind kind, void *page)
 {
     int error;
     uint64_t *word = find_word(z, entry, &error);
-    if (word) {
-        struct context *context = context_claim(&z->contexts); /* first, as in load */
-        error = load_and_remove(z, context, entry, word, page);
+    while (word) {
+        struct context *context = context_claim(&z->contexts);
+        error = kind == LOAD_EXCLUSIVE ? load_and_remove(z, context, entry, word, page)
+                                       : load_shared(z, context, entry, word, kind == LOAD_AT_ONCE, page);
         context_unclaim(context);
+        if (likely(error != TRY_AGAIN)) {
+            break;
+        }
+        sys_yield();
     }
     return error;
+}
+
+int zswap_load(struct zswap *z, struct swap_entry entry, void *page)
+{
+    return load(z, entry, LOAD_SHARED, page);
+}
+
+int zswap_load_at_once(struct zswap *z, struct swap_entry entry, void *page)
+{
+    return load(z, entry, LOAD_AT_ONCE, page);
+}
+
+int zswap_load_exclusive(struct zswap *z, struct swap_entry entry, void *page)
+{
+    return load(z, entry, LOAD_EXCLUSIVE, page);
 }
 
 enum zswap_place zswap_find(struct zswap *z, struct swap_entry entry)

@@ -552,8 +552,8 @@ static void *load_own(void *number)
     return NULL;
 }
 
-/* Loads that all wait for the device, more than there are contexts, of entries that are then removed: each that holds
- * its entry leaves an orphan, and the table has room for as many as there are contexts. */
+/* Loads that all wait for the device, more than there are contexts: verbs that need no device go on. Then the entries are
+ * removed: each that is held leaves an orphan, and the table has room for as many as there are contexts. */
 TEST(more_loads_than_contexts)
 {
     enum { LOADERS = CONTEXTS_MAX + 40 };
@@ -569,10 +569,10 @@ TEST(more_loads_than_contexts)
     while (started < LOADERS && !pthread_create(&loaders[started], &attributes, load_own, (void *)started)) {
         started++;
     }
-    for (int ms = 0; ms < 2000 && faulty_held(f.device) < min_size(started, CONTEXTS_MAX); ms++) {
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-    }
-    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL); /* and the rest are on their way to a context */
+    wait_until_held(min_size(started, CONTEXTS_WAITING_MAX));
+    CHECK_EQUAL(store_version(&f, at(LOADERS), 1), 0);
+    CHECK_LOADS(&f, at(LOADERS), 1);
+    CHECK(zswap_invalidate(f.zswap, at(LOADERS)));
     CHECK_EQUAL(zswap_invalidate_area(f.zswap, TYPE), LOADERS);
     CHECK(lifecycle_orphans(&f.zswap->lifecycle) <= CONTEXTS_MAX);
     faulty_let_go(f.device);
