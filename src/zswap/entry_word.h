@@ -32,12 +32,13 @@ enum entry_kind { ENTRY_EMPTY, ENTRY_POOL, ENTRY_DEVICE, ENTRY_FILLED };
 #define ENTRY_WB (1ull << 2)
 #define ENTRY_REF (1ull << 3)
 #define ENTRY_HOLDERS_SHIFT 4
-#define ENTRY_HOLDERS_ONE (1ull << ENTRY_HOLDERS_SHIFT)
-#define ENTRY_HOLDERS_MASK (127ull << ENTRY_HOLDERS_SHIFT)
-/* Loads of one entry at one time; more wait for one of them to end. Fewer only to test that. */
-#ifndef ENTRY_HOLDERS_MAX
-#define ENTRY_HOLDERS_MAX 127ull
+/* Loads of one entry at one time; more wait for one of them to end. Fewer bits only to test that. */
+#ifndef ENTRY_HOLDERS_BITS
+#define ENTRY_HOLDERS_BITS 7
 #endif
+#define ENTRY_HOLDERS_MAX ((1ull << ENTRY_HOLDERS_BITS) - 1)
+#define ENTRY_HOLDERS_ONE (1ull << ENTRY_HOLDERS_SHIFT)
+#define ENTRY_HOLDERS_MASK (ENTRY_HOLDERS_MAX << ENTRY_HOLDERS_SHIFT)
 #define ENTRY_FORMAT_SHIFT 11
 #define ENTRY_FORMAT_MASK 3ull
 #define ENTRY_BYTES_SHIFT 13
@@ -51,6 +52,7 @@ enum entry_kind { ENTRY_EMPTY, ENTRY_POOL, ENTRY_DEVICE, ENTRY_FILLED };
 /* An empty slot whose index page is being given back: stores wait, everybody else sees EMPTY. */
 #define ENTRY_FROZEN (1ull << 2)
 
+_Static_assert(ENTRY_HOLDERS_SHIFT + ENTRY_HOLDERS_BITS <= ENTRY_FORMAT_SHIFT, "the count fits");
 _Static_assert(ENTRY_NAME_SHIFT + ENTRY_NAME_BITS == 64, "the fields fill the word");
 _Static_assert(POOL_HANDLE_BITS <= ENTRY_NAME_BITS, "a handle fits");
 

@@ -27,10 +27,13 @@
 #include "swap/record.h"
 #include "zswap/internal.h"
 
+/* Less only for the explorer, which copies all of it at each step. */
+#ifndef BUFFERS
 #define BUFFERS 4
 #define BUFFER_SLOTS 256 /* 128 KiB */
-#define BUFFER_BYTES (BUFFER_SLOTS * SLOT_BYTES)
 #define ITEMS_MAX 128
+#endif
+#define BUFFER_BYTES (BUFFER_SLOTS * SLOT_BYTES)
 #define PEERS_MAX 8
 #define FAILURES_MAX 8
 #define FAILURES_RETRY 32
