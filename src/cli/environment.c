@@ -121,8 +121,12 @@ static void append_to_list(char *list, const char *name, size_t length)
         }
     }
     if (length) {
-        strcat(list, *list ? ":" : "");
-        strncat(list, name, length);
+        char *end = list + strlen(list);
+        if (end != list) {
+            *end++ = ':';
+        }
+        memcpy(end, name, length);
+        end[length] = 0;
     }
 }
 
