@@ -22,7 +22,13 @@ check: deps
 	@$(MAKE) --no-print-directory all
 	@tools/check.py
 
+verify: deps
+	@[ -f build-verify/build.ninja ] || CC=gcc meson setup build-verify --buildtype release
+	@ninja -C build-verify tests/verify/explore-lifecycles tests/verify/explore-narrow tests/verify/explore-whole
+	@tests/verify/check.py --all --build build-verify/tests/verify
+
 bench: all
+	@bench/lifecycle.py --build $(BUILD)
 	@bench/compare.py --build $(BUILD)
 
 install: all
@@ -36,16 +42,17 @@ format-check:
 	@tools/check-format.sh
 
 clean:
-	rm -rf $(BUILD) build-check
+	rm -rf $(BUILD) build-check build-verify
 
 help:
 	@echo 'make                build build/uzswap and the libraries'
 	@echo 'make deps           install what is missing (Debian 12)'
 	@echo 'make demo           a program with a working set of four times its budget, on real input'
 	@echo 'make check          every build, every test'
-	@echo 'make bench          uzswap against the zswap of the kernel (as root)'
+	@echo 'make verify         the entry lifecycle: every interleaving, the model, memory orders, planted faults'
+	@echo 'make bench          the lifecycles side by side; uzswap against the zswap of the kernel (as root)'
 	@echo 'make install        to $$(DESTDIR)$$(PREFIX), by default /usr/local'
 	@echo 'make format         format the sources; make format-check only looks'
 	@echo 'make clean          remove what was built'
 
-.PHONY: all build-tools deps demo check bench install format format-check clean help
+.PHONY: all build-tools deps demo check verify bench install format format-check clean help

@@ -6,7 +6,7 @@
 - every `make X` in a .md file is a target of the Makefile
 - README.md's table of options is the one of src/base/run_options.c
 - every .c file and every test script is in the meson.build of its folder
-- every .c, .h, .py, .sh and meson.build file says its licence
+- every source file, script and meson.build says its licence
 """
 import pathlib
 import re
@@ -63,7 +63,7 @@ def check_file_lists():
 
 
 def check_licences():
-    for path in files("*.[ch]", "*.py", "*.sh", "meson.build"):
+    for path in files("*.[ch]", "*.cc", "*.hpp", "*.pml", "*.py", "*.sh", "meson.build"):
         if "SPDX-License-Identifier: MIT" not in "".join(path.read_text(encoding="utf-8").splitlines()[:3]):
             complain(path, "no SPDX line at its head")
 

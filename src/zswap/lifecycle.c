@@ -17,7 +17,8 @@
  * the orphans' lock next. The change it saw was made under that lock; had its section come before the change's, it would
  * have happened before a change that it has seen. So the orphan is there (rule 3), with a relaxed read too.
  *
- * Each of these orders is the weakest that will do: weakened by one step, each lets a checker find a data race.
+ * Each of these orders is the weakest that will do: weakened by one step, each lets relacy find a data race (tests/verify/
+ * relacy/). One exception: when a swap out fails, atomic_cas_acq_rel acquires, for users who need it. Nothing here does.
  */
 #include "zswap/lifecycle.h"
 
@@ -58,7 +59,7 @@ void lifecycle_destroy(struct lifecycle *lc)
 
 static uint32_t *bucket_of(struct lifecycle *lc, uint64_t content)
 {
-    return &lc->buckets[content * 0x9e3779b97f4a7c15ull >> 58];
+    return &lc->buckets[(content * 0x9e3779b97f4a7c15ull >> 32) % ORPHAN_BUCKETS];
 }
 
 static void orphan_add(struct lifecycle *lc, uint64_t content, uint32_t holders)

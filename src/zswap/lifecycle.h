@@ -44,7 +44,10 @@
 
 struct orphan;
 
+/* Chains of orphans; one only for tests of the chain. */
+#ifndef ORPHAN_BUCKETS
 #define ORPHAN_BUCKETS 64
+#endif
 
 struct lifecycle {
     /* Frees the object that `content` names. Called with no lock of this module held, from any verb. */

@@ -21,6 +21,9 @@
 
 struct substrate;
 
+/* Verbs of one cache under way at one time, at most: the lifecycles' tables are sized by it. */
+#define LIFECYCLE_THREADS_MAX 4
+
 /*
  * What a lifecycle stands on. An operation that may wait, or that others see, is a scheduling point of the explorer.
  * Names of objects and device slots are small numbers from 1, given out again as soon as they are free.
@@ -36,8 +39,8 @@ struct substrate_ops {
     void (*free)(struct substrate *s, uint64_t object);
 
     /* The swap cache. acquire answers NEW (yours, locked, without a page), EXIST or FAIL (`in_use` false: the swap map
-     * knows no such entry; or no memory). A page put into a slot is what loads find first, until it is taken
-     * out or the slot released. `peek` finds a slot's page. */
+     * knows no such entry; or no memory). Writebacks ask, and loads that must read an entry's home. A page put into a
+     * slot is what loads find first, until it is taken out or the slot released. `peek` finds a slot's page. */
     enum swap_cache_answer (*acquire)(struct substrate *s, unsigned key, bool in_use);
     void (*release)(struct substrate *s, unsigned key);
     void (*put_page)(struct substrate *s, unsigned key, uint64_t version);
@@ -56,10 +59,13 @@ struct substrate {
     const struct substrate_ops *ops;
 };
 
+#define VERSION_FILLED 1000
+
 struct cache; /* each lifecycle's own */
 
 struct lifecycle_ops {
     const char *name;
+    bool fills;      /* versions of VERSION_FILLED and more are same-filled pages, and hold no object */
     bool home_slots; /* written back to the key's home slot, as in 2013, not to fresh slots */
 
     /* A cache of keys 0 .. keys - 1. 0 or -ENOMEM. */
@@ -71,13 +77,13 @@ struct lifecycle_ops {
     /* 0 and *version; -ENOENT; -EIO (on the device, which cannot read it). */
     int (*load)(struct cache *cache, unsigned key, uint64_t *version);
 
-    /* Load and free: of several at once, one gets it. As load. */
+    /* Load and free: of several at once, one gets it. As load; with -EIO the entry stays. */
     int (*load_exclusive)(struct cache *cache, unsigned key, uint64_t *version);
 
     void (*invalidate)(struct cache *cache, unsigned key);
     void (*invalidate_area)(struct cache *cache);
 
-    /* Writes the entry back, from the pool to the device. True if it is there now. */
+    /* Writes the entry back, from the pool to the device. True if this call has brought it there. */
     bool (*writeback)(struct cache *cache, unsigned key);
 
     /* Moves the entry's object to another place in the pool (compaction). True if it was moved. NULL: it cannot. */

@@ -15,7 +15,12 @@
  *
  * What is found: a failed check (explore_fail, from the code or from `check_end`), a deadlock (nobody can go on), a livelock
  * (a state from which no end can be reached, however fair the scheduler). Sequentially consistent memory is
- * assumed; weaker orders are checked elsewhere (relacy/).
+ * assumed; weaker orders are checked elsewhere (relacy/). A wild access and a loop without a point are found too, by signals. A
+ * program that does not do the same twice is told so ("not repeatable").
+ *
+ * What cannot be explored: code with state outside the arena (static variables, malloc, files), code that gives up after a
+ * bounded number of retries (explore_yield waits as long as it takes), and anything in a sanitizer's build, as no
+ * sanitizer can follow stacks that are saved and restored.
  */
 #ifndef UZSWAP_TESTS_VERIFY_EXPLORE_H
 #define UZSWAP_TESTS_VERIFY_EXPLORE_H
@@ -30,45 +35,61 @@
 struct explore_program {
     const char *name;
     unsigned threads;
-    /* Makes the first state: runs once, alone, with memory of explore_alloc. */
+    /* Makes the first state: runs once a run, alone, with memory of explore_alloc. */
     void (*set_up)(void *context);
     /* What thread `number` does. */
     void (*thread)(void *context, unsigned number);
     /* Looks at an end state (every thread has ended, or hangs in explore_hang): explore_fail if it is bad. Runs
-     * on the explorer's own stack; may change the arena, all is restored. May call code that has points. */
+     * on the explorer's own stack; may change the arena, all is restored. May call code that has points. May be NULL. */
     void (*check_end)(void *context);
     void *context;
 };
 
+/* All zero but max_preemptions = UINT32_MAX: every schedule, up to the first violation. */
 struct explore_options {
-    unsigned
-        max_preemptions; /* of one schedule; UINT32_MAX = any number. A switch away from a thread that could go on */
+    /* Of one schedule; UINT32_MAX = any number. A preemption is a switch away from a thread that could go on, unless it
+     * is at explore_yield. */
+    unsigned max_preemptions;
     uint64_t max_states; /* gives up (report.complete = false) beyond; 0 = no limit */
     bool no_merging;     /* continues every schedule to its end, to test the explorer itself */
+    bool no_simplify;    /* reports the violation found first, not one with as few preemptions as possible */
     unsigned stop_after; /* violations; 0 = 1 */
-    /* Called for each change of a watched word (explore_watch); for what compares the code with a model of it. */
+    /* Called for each change of a watched word (explore_watch); for what compares the code with a model of it. May call
+     * explore_fail. */
     void (*on_change)(void *context, const char *function, uint64_t before, uint64_t after);
 };
 
+#define EXPLORE_SEED_MAX 1000
+#define EXPLORE_SCHEDULES_MAX 1e300
+
 struct explore_report {
-    uint64_t states;     /* distinct */
-    uint64_t steps;      /* executed */
-    double schedules;    /* covered */
-    uint64_t ends;       /* distinct end states */
-    unsigned longest;    /* steps of the longest schedule */
-    uint64_t violations; /* found before it stopped */
-    bool complete;       /* every state was reached (as far as max_preemptions allows) */
-    char violation[200]; /* what the first one is */
-    char seed[400];      /* the schedule that leads to it, for explore_replay */
+    uint64_t states; /* distinct; with bounded preemptions: times who ran last and the preemptions used */
+    uint64_t steps;  /* executed */
+    /* Covered; EXPLORE_SCHEDULES_MAX if more. Exact unless there are cycles, which count as not gone round. */
+    double schedules;
+    uint64_t ends;               /* distinct end states */
+    unsigned longest;            /* steps of the longest schedule */
+    uint64_t violations;         /* found before it stopped */
+    bool complete;               /* every state was reached (as far as max_preemptions allows) */
+    char violation[200];         /* what the first one is */
+    char seed[EXPLORE_SEED_MAX]; /* the schedule that leads to it, for explore_replay */
     double seconds;
 };
 
-/* Explores all. Not reentrant: one at a time in a process. */
+/* NULL if this build can explore, else why not: the reason for a skip. */
+const char *explore_unavailable(void);
+
+/* Explores all. Not reentrant: one at a time in a process. `options` may be NULL. */
 void explore_run(const struct explore_program *program, const struct explore_options *options,
                  struct explore_report *report);
 
-/* Runs one schedule and prints each step: thread, place in the source, what it does. 0, or -EINVAL if the seed does not
- * fit the program. `violation` (may be NULL) gets what was found, "" if nothing. */
+/*
+ * Runs one schedule and prints each step: thread, place in the source, what it does. 0, or -EINVAL if the seed does not
+ * fit the program. `violation` (may be NULL) gets what was found, "" if nothing. A seed may end before the program does.
+ *
+ * A seed is a list of decisions with dots between them: "0x12" thread 0 takes 12 steps, "c1" the choice that has come up
+ * is answered 1. A step reaches from a point to the thread's next.
+ */
 int explore_replay(const struct explore_program *program, const char *seed, FILE *to, char violation[200]);
 
 /* ---- for the code under exploration */
@@ -79,6 +100,9 @@ void *explore_alloc(size_t bytes);
 /* True between explore_run's start of the threads and their end, on a thread's stack. Points are only points then. */
 bool explore_is_running(void);
 
+/* The number of the running thread; EXPLORE_THREADS_MAX in set_up, in check_end and outside. */
+unsigned explore_thread(void);
+
 enum explore_kind { EXPLORE_READ, EXPLORE_WRITE, EXPLORE_UPDATE, EXPLORE_LOCK, EXPLORE_NOTE };
 
 struct explore_place {
@@ -86,32 +110,40 @@ struct explore_place {
     int line;
 };
 
-/* A scheduling point: about to access *address (4 or 8 bytes; size 0 = not a word). */
+/* A scheduling point: about to access *address (1, 2, 4 or 8 bytes; size 0 = not a word). */
 void explore_point(enum explore_kind kind, const volatile void *address, size_t size,
                    const struct explore_place *place);
 
-/* Called after the access, for the printed steps and on_change. */
+/* Called after the access, if it was of a word: for explore_yield, the printed steps and on_change. */
 void explore_accessed(const volatile void *address, size_t size, const struct explore_place *place);
 
 /* Waits until *lock is 0; then the caller goes on alone, and sets it without another point. */
 void explore_lock(const volatile uint32_t *lock, const struct explore_place *place);
 
-/* The spin-wait of a retry loop (cpu_relax, sys_yield): waits until the word that this thread read last has another value. */
+/* The spin-wait of a retry loop (cpu_relax, sys_yield). If all that the thread did since it last came here was to read one
+ * word, waits until that has another value. Else a point like any other. */
 void explore_yield(const struct explore_place *place);
 
-/* One of 0 .. n - 1, each tried: what the world answers. */
+/* One of 0 .. n - 1, each tried: what the world answers. n is at most 250. No scheduling point. */
 unsigned explore_choose(unsigned n, const char *what);
 
 /* Stops for ever: a device that never answers. The others must be able to end all the same. */
 _Noreturn void explore_hang(const char *where);
 
-/* The schedule at hand is bad. Does not return on a thread's stack. */
-void explore_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The schedule at hand is bad. Does not return, neither to a thread nor to check_end or set_up. */
+_Noreturn void explore_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* A line for the printed steps ("store of 2 begins"). No scheduling point. */
 void explore_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Changes of this word are told to on_change. Only in set_up. */
+/* Changes of this word are told to on_change: those by atomic operations. Only in set_up. */
 void explore_watch(const uint64_t *word);
+
+/* Words of which one thread knows alone, or that all threads change alike: accesses there are no scheduling points. Only in
+ * set_up. */
+void explore_quiet(const volatile void *from, size_t bytes);
+
+/* What the printed steps call this word. Only in set_up. */
+void explore_name(const volatile void *word, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/support/restless.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/atomic.h"
+
+/* What is known of an object, by its handle: live, how often it is mapped, and its length. */
+#define HANDLES (1u << 19)
+#define LIVE (1u << 31)
+#define POISON_MAX 64
+
+static uint32_t states[HANDLES]; /* atomic */
+static uint16_t lengths[HANDLES];
+static uint64_t misuses, objects; /* atomic */
+static int64_t highest;           /* handle since the pool was made; atomic */
+static uint32_t one_in;           /* atomic */
+
+static void give_way(void)
+{
+    static __thread uint32_t random;
+    uint32_t n = atomic_read_relaxed(&one_in);
+    if (!n) {
+        return;
+    }
+    random = (random ? random : (uint32_t)(uintptr_t)&random) * 1664525 + 1013904223;
+    if ((random >> 8) % n == 0) {
+        sched_yield();
+    }
+}
+
+static void check(bool good, uint64_t handle, const char *what)
+{
+    if (!good && atomic_add_relaxed(&misuses, 1) <= 10) {
+        printf("# pool: object %llx %s\n", (unsigned long long)handle, what);
+    }
+}
+
+static bool is_known(uint64_t handle)
+{
+    check(handle && handle < HANDLES, handle, "has a handle beyond what is watched");
+    return handle && handle < HANDLES;
+}
+
+static int create(struct pool **pool, struct memory *memory, size_t max_bytes)
+{
+    int error = pool_zbud.create(pool, memory, max_bytes);
+    if (!error) {
+        memset(states, 0, (size_t)(atomic_read_relaxed(&highest) + 1) * sizeof states[0]);
+        atomic_set_relaxed(&highest, 0);
+        atomic_set_relaxed(&objects, 0);
+        (*pool)->ops = &restless_pool;
+    }
+    return error;
+}
+
+static void destroy(struct pool *pool)
+{
+    pool_zbud.destroy(pool);
+}
+
+static int alloc(struct pool *pool, size_t bytes, uint64_t owner, uint64_t *handle)
+{
+    int error = pool_zbud.alloc(pool, bytes, owner, handle);
+    if (!error && is_known(*handle)) {
+        atomic_add_relaxed(&objects, 1);
+        atomic_raise_relaxed(&highest, (int64_t)*handle);
+        lengths[*handle] = (uint16_t)bytes;
+        check(atomic_swap_acq_rel(&states[*handle], LIVE) == 0, *handle, "was given out twice");
+    }
+    give_way();
+    return error;
+}
+
+static void release(struct pool *pool, uint64_t handle)
+{
+    give_way();
+    if (is_known(handle)) {
+        memset(pool_zbud.map(pool, handle), 0xdd, min_size(lengths[handle], POISON_MAX));
+        pool_zbud.unmap(pool, handle);
+        uint32_t before = atomic_swap_acq_rel(&states[handle], 0);
+        check(before & LIVE, handle, "was freed twice");
+        check(!(before & ~LIVE), handle, "was freed while in use");
+        if (!(before & LIVE)) {
+            return;
+        }
+        atomic_sub_relaxed(&objects, 1);
+    }
+    pool_zbud.free(pool, handle);
+}
+
+static void *map(struct pool *pool, uint64_t handle)
+{
+    if (is_known(handle)) {
+        check(atomic_add_acq_rel(&states[handle], 1) & LIVE, handle, "is used and is not there");
+    }
+    give_way();
+    return pool_zbud.map(pool, handle);
+}
+
+static void unmap(struct pool *pool, uint64_t handle)
+{
+    pool_zbud.unmap(pool, handle);
+    if (is_known(handle)) {
+        check(atomic_sub_acq_rel(&states[handle], 1) & LIVE, handle, "went while it was in use");
+    }
+    give_way();
+}
+
+static size_t total_size(struct pool *pool)
+{
+    return pool_zbud.total_size(pool);
+}
+
+static size_t peers(struct pool *pool, uint64_t handle, uint64_t *owners, size_t room)
+{
+    return pool_zbud.peers(pool, handle, owners, room);
+}
+
+static size_t trim(struct pool *pool)
+{
+    return pool_zbud.trim(pool);
+}
+
+static bool consistent(struct pool *pool)
+{
+    return pool_zbud.consistent(pool);
+}
+
+const struct pool_ops restless_pool = {
+    .name = "restless",
+    .create = create,
+    .destroy = destroy,
+    .alloc = alloc,
+    .free = release,
+    .map = map,
+    .unmap = unmap,
+    .total_size = total_size,
+    .peers = peers,
+    .trim = trim,
+    .consistent = consistent,
+};
+
+void restless_set(unsigned n)
+{
+    atomic_set_relaxed(&one_in, n);
+}
+
+uint64_t restless_misuses(void)
+{
+    return atomic_swap_acq_rel(&misuses, 0);
+}
+
+uint64_t restless_objects(void)
+{
+    return atomic_read_relaxed(&objects);
+}
+
+/* ---- the device */
+
+struct restless_device {
+    struct swap_device base;
+    struct swap_device *inner;
+};
+
+static struct swap_device *inner_of(struct swap_device *device)
+{
+    return container_of(device, struct restless_device, base)->inner;
+}
+
+static void submit(struct swap_device *device, struct swap_io *io)
+{
+    struct swap_device *inner = inner_of(device);
+    give_way();
+    inner->ops->submit(inner, io);
+    give_way();
+}
+
+static size_t reap(struct swap_device *device, bool wait)
+{
+    struct swap_device *inner = inner_of(device);
+    give_way();
+    return inner->ops->reap(inner, wait);
+}
+
+static void close_both(struct swap_device *device)
+{
+    struct swap_device *inner = inner_of(device);
+    inner->ops->close(inner);
+    free(container_of(device, struct restless_device, base));
+}
+
+static int fork_child(struct swap_device *device, swap_next_used next_used, void *context)
+{
+    struct swap_device *inner = inner_of(device);
+    return inner->ops->fork_child(inner, next_used, context);
+}
+
+static const struct swap_device_ops restless_ops = {
+    .scheme = "restless", .close = close_both, .submit = submit, .reap = reap, .fork_child = fork_child};
+
+struct swap_device *restless_device_create(struct swap_device *inner)
+{
+    struct restless_device *device = calloc(1, sizeof *device);
+    if (!device) {
+        abort();
+    }
+    device->base = *inner;
+    device->base.ops = &restless_ops;
+    device->inner = inner;
+    return &device->base;
+}

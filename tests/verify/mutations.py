@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Plants faults in the production lifecycle, one at a time, and requires that each is found.
+
+A mutation replaces text of one source file, which must be there exactly once (so that this list cannot fall behind the
+code). The file is compiled and linked before the rest of the program that explores it; the explorer then has to find a
+violation, in one of the sets named with the mutation. Mutations of memory orders are relacy's (relacy/check.py --mutants).
+"""
+import argparse
+import collections
+import concurrent.futures
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+LIFECYCLE, STORE, LOAD, WRITEBACK = (f"src/zswap/{name}.c" for name in ("lifecycle", "store", "load", "writeback"))
+
+# file: which; edits: (old, new) pairs; program: explore-lifecycles, explore-narrow (one load of an entry at a time, one chain of orphans) or explore-whole;
+# sets: where to look, in order
+Mutation = collections.namedtuple("Mutation", "name file edits program sets")
+PARTS, NARROW, WHOLE = "explore-lifecycles", "explore-narrow", "explore-whole"
+USUAL = ("races", "pairs", "double")
+WORD_LOOP = "    while (entry_content(seen) == content) {\n        if (swap_out("
+
+MUTATIONS = [
+    Mutation("writeback, move and exclusive load publish without looking whether the entry is still the same", LIFECYCLE,
+             [(WORD_LOOP, "    while (true) {\n        if (swap_out(")], PARTS, USUAL),
+    Mutation("replace frees an object that is held", LIFECYCLE,
+             [("swap_out(lc, word, &seen, next, holders_of(seen))", "swap_out(lc, word, &seen, next, 0)")], PARTS, USUAL),
+    Mutation("an orphan is born after the swap, outside of the lock", LIFECYCLE,
+             [("    mutex_lock(&lc->lock);\n    bool swapped = atomic_cas_acq_rel(word, seen, next);\n    if (swapped) {\n"
+               "        orphan_add(lc, content, holders_left);\n    }\n    mutex_unlock(&lc->lock);\n",
+               "    bool swapped = atomic_cas_acq_rel(word, seen, next);\n    if (swapped) {\n        mutex_lock(&lc->lock);\n"
+               "        orphan_add(lc, content, holders_left);\n        mutex_unlock(&lc->lock);\n    }\n")], PARTS, USUAL),
+    Mutation("a load that finds its entry gone does not let go of the orphan", LIFECYCLE,
+             [("        if (atomic_cas_release(word, &seen, seen - ENTRY_HOLDERS_ONE)) { /* letting go */\n            return;\n"
+               "        }\n    }\n    leave_orphan(lc, content);\n",
+               "        if (atomic_cas_release(word, &seen, seen - ENTRY_HOLDERS_ONE)) {\n            return;\n        }\n    }\n")],
+             PARTS, USUAL),
+    Mutation("a load lets go of whatever the word names now", LIFECYCLE,
+             [("    while (entry_content(seen) == content) {\n        if (atomic_cas_release(word, &seen, seen - ENTRY_HOLDERS_ONE)",
+               "    while (entry_holders(seen)) {\n        if (atomic_cas_release(word, &seen, seen - ENTRY_HOLDERS_ONE)")],
+             PARTS, USUAL),
+    Mutation("who swaps out a held object counts his own hold among those that stay", LIFECYCLE,
+             [("swap_out(lc, word, &seen, next, holders_of(seen) - 1)", "swap_out(lc, word, &seen, next, holders_of(seen))")],
+             PARTS, USUAL),
+    Mutation("a writeback's hold is not counted", LIFECYCLE,
+             [("entry_holders(word) + !!(word & ENTRY_WB)", "entry_holders(word)")], PARTS, USUAL),
+    Mutation("two writebacks of one entry at once", LIFECYCLE,
+             [("entry_kind(seen) == ENTRY_POOL && !(seen & ENTRY_WB)", "entry_kind(seen) == ENTRY_POOL")], WHOLE,
+             ("pairs", "triples")),
+    Mutation("begin_writeback takes no hold", LIFECYCLE,
+             [("seen & ~ENTRY_REF : seen | ENTRY_WB;", "seen & ~ENTRY_REF : seen;")], PARTS, USUAL),
+    Mutation("abort_writeback keeps its hold", LIFECYCLE,
+             [("seen & ~ENTRY_WB)) { /* letting go */", "seen)) {")], PARTS, USUAL),
+    Mutation("the hold of a load is a plain write", LIFECYCLE,
+             [("        if (atomic_cas_acquire(word, &seen, next)) { /* taking hold */\n            return next;\n        }\n    }\n}\n\nvoid",
+               "        atomic_set_release(word, next);\n        return next;\n    }\n}\n\nvoid")], PARTS, USUAL),
+    Mutation("the first holder to leave frees the orphan", LIFECYCLE,
+             [("    if (--node->holders) {\n        return false;\n    }\n", "    node->holders--;\n")], PARTS,
+             (*USUAL, "triples")),
+    Mutation("an orphan's record is not taken out of its chain", LIFECYCLE,
+             [("    *link = node->next;\n", "")], NARROW, ("overflow",)),
+    Mutation("an object is freed before it is swapped out", LIFECYCLE,
+             [("        if (!atomic_cas_acq_rel(word, seen, next)) {\n            return false;\n        }\n"
+               "        if (entry_is_object(content)) {\n            lc->release(lc->owner, content);\n        }\n",
+               "        if (entry_is_object(content)) {\n            lc->release(lc->owner, content);\n        }\n"
+               "        if (!atomic_cas_acq_rel(word, seen, next)) {\n            return false;\n        }\n")], PARTS, USUAL),
+    Mutation("a replaced object that nobody holds is not freed", LIFECYCLE,
+             [("        if (entry_is_object(content)) {\n            lc->release(lc->owner, content);\n        }\n        return true;",
+               "        return true;")], PARTS, USUAL),
+    Mutation("the count of holders may run over", LIFECYCLE,
+             [("unlikely(entry_holders(seen) == ENTRY_HOLDERS_MAX)", "entry_holders(seen) > ENTRY_HOLDERS_MAX")], NARROW,
+             ("overflow",)),
+    Mutation("a full count of holders makes a load wait for ever", LIFECYCLE,
+             [("            sys_yield();\n            seen = atomic_read_relaxed(word);\n            continue;",
+               "            sys_yield();\n            continue;")], NARROW, ("overflow",)),
+    Mutation("remove_filled removes what is there now", LIFECYCLE,
+             [("    return atomic_cas_relaxed(word, &seen, 0);", "    atomic_set_relaxed(word, 0);\n    return seen != 0;")], WHOLE,
+             ("pairs",)),
+    Mutation("a store that fails leaves the older entry", STORE,
+             [("        zswap_invalidate(z, entry);\n        return error;", "        return error;")], WHOLE, ("pairs",)),
+    Mutation("an entry is published before its object is filled", STORE,
+             [("    memcpy(z->pool->ops->map(z->pool, handle), from, bytes);\n    z->pool->ops->unmap(z->pool, handle);\n", ""),
+              ("    uint64_t old = lifecycle_replace(&z->lifecycle, slot, word);\n    count_change(z, old, word);\n    if (old) {",
+               "    uint64_t old = lifecycle_replace(&z->lifecycle, slot, word);\n    count_change(z, old, word);\n"
+               "    if (entry_kind(word) == ENTRY_POOL) {\n"
+               "        memcpy(z->pool->ops->map(z->pool, entry_name(word)), page, entry_bytes(word));\n"
+               "        z->pool->ops->unmap(z->pool, entry_name(word));\n    }\n    if (old) {")], WHOLE, ("pairs",)),
+    Mutation("an exclusive load removes what is there now, not what it read", LOAD,
+             [("lifecycle_remove_held(&z->lifecycle, word, held)",
+               "(lifecycle_unhold(&z->lifecycle, word, held), lifecycle_replace(&z->lifecycle, word, 0) != 0)")], WHOLE, ("pairs",)),
+    Mutation("an exclusive load does not tell the LRU", LOAD,
+             [("            area_lru_drop(z->areas[entry.type], entry.offset);\n", "")], WHOLE, ("pairs",)),
+    Mutation("a writeback that came too late keeps its device slots", WRITEBACK,
+             [("    } else {\n        swap_map_put(&z->map, item->first);\n    }\n", "    }\n")], WHOLE, ("pairs",)),
+    Mutation("a write that failed is taken for done", WRITEBACK,
+             [("if (item->dropped || b->runs[item->run].result) {", "if (item->dropped) {")], WHOLE, ("pairs",)),
+    Mutation("a store waits for the write in flight", STORE,
+             [("    uint64_t old = lifecycle_replace(&z->lifecycle, slot, word);\n    count_change(z, old, word);\n    if (old) {",
+               "    while (atomic_read_acquire(slot) & ENTRY_WB && entry_is_object(atomic_read_acquire(slot))) {\n"
+               "        cpu_relax();\n    }\n"
+               "    uint64_t old = lifecycle_replace(&z->lifecycle, slot, word);\n    count_change(z, old, word);\n    if (old) {")],
+             WHOLE, ("hang",)),
+]
+
+
+def run(command):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+def mutate(mutation):
+    text = (ROOT / mutation.file).read_text()
+    for old, new in mutation.edits:
+        if text.count(old) != 1:
+            raise SystemExit(f"mutations: {mutation.name}: {mutation.file} has this {text.count(old)} times, not once:\n{old}")
+        text = text.replace(old, new)
+    return text
+
+
+def build(mutation, number, options):
+    """The program with the mutated file in place of its own. Its path."""
+    source = options.work / f"mutant{number}.c"
+    program = options.work / f"mutant{number}"
+    source.write_text(mutate(mutation))
+    narrow = ["-DENTRY_HOLDERS_BITS=1", "-DORPHAN_BUCKETS=1"] if mutation.program == NARROW else []
+    flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-w", *options.flags.split(), *narrow]
+    code, text = run([options.cc, *flags, str(source), *options.archives[mutation.program], "-o", str(program)])
+    if code:
+        raise SystemExit(f"mutations: {mutation.name}: does not build:\n{text}")
+    return program
+
+
+def hunt(mutation, number, options):
+    """(set, kind of violation, scenario) of what was found first, None if nothing was."""
+    program = build(mutation, number, options)
+    for name in mutation.sets:
+        code, text = run([str(program), "--set", name, "--json", "--first"])
+        if code < 0 or code > 1:
+            return name, f"ends with status {code}", text[-300:]
+        result = json.loads(text.splitlines()[-1])
+        if result["violations"]:
+            return name, result["violations"][0]["kind"], result["violations"][0]["scenario"]
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", type=pathlib.Path, required=True, help="folder of the explorer's archives")
+    parser.add_argument("--cc", default=os.environ.get("CC", "gcc"))
+    parser.add_argument("--only", help="mutations whose name contains this")
+    parser.add_argument("--tap", action="store_true")
+    parser.add_argument("--json", type=pathlib.Path, help="write what was found by what to this file")
+    options = parser.parse_args()
+    options.work = options.build / "mutants"
+    options.work.mkdir(exist_ok=True)
+    options.flags = f"-I{HERE}/shim -I{ROOT}/src -I{ROOT}"
+    options.flags += " -DCONTEXTS_MAX=4 -DBUFFERS=2 -DBUFFER_SLOTS=16 -DITEMS_MAX=4"
+    core = str(options.build / "libexplorer.a")
+    options.archives = {name: [str(options.build / f"lib{name}.a"), core] for name in (PARTS, NARROW, WHOLE)}
+    wanted = [m for m in MUTATIONS if not options.only or options.only in m.name]
+    table, missed = [], 0
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = pool.map(lambda pair: hunt(pair[1], pair[0], options), enumerate(wanted))
+        for number, (mutation, found) in enumerate(zip(wanted, results), 1):
+            missed += not found
+            what = f"{mutation.name}: " + (f"{found[1]}, in {mutation.program} {found[0]}, {found[2]}" if found else "NOT FOUND")
+            print(f"{'ok' if found else 'not ok'} {number} - mutation {what}" if options.tap else what, flush=True)
+            table.append({"mutation": mutation.name, "file": mutation.file, "found": found})
+    if options.tap:
+        print(f"1..{len(wanted)}")
+    if options.json:
+        options.json.write_text(json.dumps(table, indent=1))
+    return 1 if missed or not wanted else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

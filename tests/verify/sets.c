@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/verify/sets.h"
+
+#include <string.h>
+
+struct visitor {
+    void (*explore)(void *context, struct scenario *s);
+    void *context;
+};
+
+static void visit(const struct visitor *v, struct scenario s)
+{
+    v->explore(v->context, &s);
+}
+
+static void visit_text(const struct visitor *v, const char *text)
+{
+    struct scenario s = {0};
+    if (scenario_parse(text, &s)) {
+        visit(v, s);
+    }
+}
+
+static void set_races(const struct visitor *v)
+{
+    visit_text(v, "pool: writeback | invalidate");
+    visit_text(v, "pool: writeback | store load");
+}
+
+static void set_pairs(const struct visitor *v)
+{
+    for (unsigned start = 0; start < STARTS; start++) {
+        for (uint8_t a = 0; a < VERBS; a++) {
+            for (uint8_t b = a; b < VERBS; b++) {
+                visit(v, (struct scenario){.start = (enum scenario_start)start,
+                                           .keys = 1,
+                                           .faults = WORLD_USUAL_FAULTS,
+                                           .threads = 2,
+                                           .steps = {{{a, 0}}, {{b, 0}}},
+                                           .used = {1, 1}});
+            }
+        }
+    }
+}
+
+static void set_hang(const struct visitor *v)
+{
+    for (uint8_t a = 0; a < VERBS; a++) {
+        for (uint8_t b = 0; b < VERBS; b++) {
+            visit(v, (struct scenario){.start = START_POOL,
+                                       .keys = 1,
+                                       .faults = WORLD_DEVICE_HANGS,
+                                       .threads = 2,
+                                       .steps = {{{VERB_WRITEBACK, 0}}, {{a, 0}, {b, 0}}},
+                                       .used = {1, 2}});
+        }
+    }
+}
+
+/* Each thread a verb of either entry, and one of the other, or of both. */
+static void set_keys(const struct visitor *v)
+{
+    for (uint8_t a = 0; a < VERBS; a++) {
+        for (uint8_t b = 0; b < VERBS * 2; b++) {
+            visit(v, (struct scenario){.start = START_POOL,
+                                       .keys = 2,
+                                       .threads = 2,
+                                       .steps = {{{a, 0}, {VERB_LOAD, 1}}, {{b / 2, b % 2}, {VERB_AREA, 0}}},
+                                       .used = {2, 2}});
+        }
+    }
+}
+
+#define DOUBLES (VERBS * VERBS)
+
+/* The `n`th pair of verbs of a thread. */
+static void set_double_steps(struct scenario *s, unsigned thread, unsigned n)
+{
+    s->steps[thread][0].verb = (uint8_t)(n / VERBS);
+    s->steps[thread][1].verb = (uint8_t)(n % VERBS);
+    s->used[thread] = 2;
+}
+
+static void set_double(const struct visitor *v)
+{
+    for (unsigned start = START_POOL; start < STARTS; start++) {
+        for (unsigned a = 0; a < DOUBLES; a++) {
+            for (unsigned b = a; b < DOUBLES; b++) {
+                struct scenario s = {.start = (enum scenario_start)start, .keys = 1, .threads = 2};
+                set_double_steps(&s, 0, a);
+                set_double_steps(&s, 1, b);
+                visit(v, s);
+            }
+        }
+    }
+}
+
+static void set_triples(const struct visitor *v)
+{
+    for (unsigned start = START_POOL; start < STARTS; start++) {
+        for (uint8_t a = 0; a < VERBS; a++) {
+            for (uint8_t b = a; b < VERBS; b++) {
+                for (uint8_t c = b; c < VERBS; c++) {
+                    visit(v, (struct scenario){.start = (enum scenario_start)start,
+                                               .keys = 1,
+                                               .faults = WORLD_USUAL_FAULTS,
+                                               .threads = 3,
+                                               .steps = {{{a, 0}}, {{b, 0}}, {{c, 0}}},
+                                               .used = {1, 1, 1}});
+                }
+            }
+        }
+    }
+}
+
+/* Where the second verb meets what the first has left. */
+static void set_sixfold(const struct visitor *v)
+{
+    static const uint8_t doubles[] = {
+        VERB_STORE * VERBS + VERB_LOAD,      VERB_STORE * VERBS + VERB_WRITEBACK,
+        VERB_STORE * VERBS + VERB_EXCLUSIVE, VERB_EXCLUSIVE * VERBS + VERB_STORE,
+        VERB_INVALIDATE * VERBS + VERB_LOAD, VERB_WRITEBACK * VERBS + VERB_LOAD,
+        VERB_WRITEBACK * VERBS + VERB_MOVE,  VERB_MOVE * VERBS + VERB_WRITEBACK,
+    };
+    for (unsigned a = 0; a < ARRAY_LENGTH(doubles); a++) {
+        for (unsigned b = a; b < ARRAY_LENGTH(doubles); b++) {
+            for (unsigned c = b; c < ARRAY_LENGTH(doubles); c++) {
+                struct scenario s = {.start = START_POOL, .keys = 1, .threads = 3};
+                set_double_steps(&s, 0, doubles[a]);
+                set_double_steps(&s, 1, doubles[b]);
+                set_double_steps(&s, 2, doubles[c]);
+                visit(v, s);
+            }
+        }
+    }
+}
+
+static void set_fours(const struct visitor *v)
+{
+    for (uint8_t a = 0; a < VERBS; a++) {
+        for (uint8_t b = a; b < VERBS; b++) {
+            for (uint8_t c = b; c < VERBS; c++) {
+                for (uint8_t d = c; d < VERBS; d++) {
+                    if (a == VERB_AREA || b == VERB_AREA || c == VERB_AREA || d == VERB_AREA) {
+                        continue; /* of one entry: as invalidate */
+                    }
+                    visit(v, (struct scenario){.start = START_POOL,
+                                               .keys = 1,
+                                               .threads = 4,
+                                               .steps = {{{a, 0}}, {{b, 0}}, {{c, 0}}, {{d, 0}}},
+                                               .used = {1, 1, 1, 1}});
+                }
+            }
+        }
+    }
+}
+
+static void set_overflow(const struct visitor *v)
+{
+    static const char *const texts[] = {"pool: load | load",
+                                        "device: load | load | load",
+                                        "pool: load | load | store",
+                                        "pool: load | exclusive | writeback",
+                                        "pool: load load | load | move",
+                                        "device: load | exclusive | invalidate",
+                                        "pool: load | load | store store",
+                                        "pool: load | exclusive | store invalidate"};
+    for (size_t i = 0; i < ARRAY_LENGTH(texts); i++) {
+        visit_text(v, texts[i]);
+    }
+}
+
+static const struct {
+    const char *name;
+    void (*run)(const struct visitor *);
+} sets[] = {{"races", set_races},     {"pairs", set_pairs},   {"hang", set_hang},
+            {"keys", set_keys},       {"double", set_double}, {"triples", set_triples},
+            {"sixfold", set_sixfold}, {"fours", set_fours},   {"overflow", set_overflow}};
+
+bool sets_run(const char *name, void (*explore)(void *context, struct scenario *s), void *context)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(sets); i++) {
+        if (!strcmp(sets[i].name, name)) {
+            sets[i].run(&(struct visitor){explore, context});
+            return true;
+        }
+    }
+    return false;
+}
