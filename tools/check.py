@@ -23,7 +23,7 @@ PLAN = re.compile(r"1\.\.(\d+)(?: *# *SKIP\b *(.*))?$", re.IGNORECASE)
 # name, compiler, meson options, suites, how much more time the tests get
 Build = collections.namedtuple("Build", "name compiler options suites slowness")
 BUILDS = [
-    Build("gcc", "gcc", ["-Dlock_checks=enabled"], ["unit", "stress", "e2e"], 1),
+    Build("gcc", "gcc", ["-Dlock_checks=enabled"], ["unit", "stress", "verify", "e2e"], 1),
     Build("clang", "clang-14", [], ["unit"], 1),
     Build("asan", "clang-14", ["-Db_sanitize=address,undefined", "-Db_lundef=false"], ["unit", "stress", "fuzz"], 5),
     Build("tsan", "clang-14", ["-Db_sanitize=thread", "-Db_lundef=false"], ["unit", "stress"], 10),
