@@ -153,6 +153,7 @@ def main():
         run_part(report, "planted faults", [HERE / "mutations.py", "--build", options.build])
         run_part(report, "relacy", [HERE / "relacy/check.py", "--mutants", *short])
         run_part(report, "Spin", [HERE / "spin/check.py", *short])
+        run_part(report, "Spin, planted faults", [HERE / "spin/check.py", "--mutants"])
     if options.json:
         options.json.write_text(json.dumps([{**t._asdict(), **r} for t, r in results], indent=1))
     if options.tap:
