@@ -5,7 +5,7 @@
 - every relative link of a .md file leads to a file
 - every `make X` in a .md file is a target of the Makefile
 - README.md's table of options is the one of src/base/run_options.c
-- every .c file and every test script is in the meson.build of its folder
+- every .c file is in the meson.build of its folder (or built by a script there), and every test script too
 - every source file, script and meson.build says its licence
 """
 import pathlib
@@ -55,7 +55,8 @@ def check_file_lists():
         build = path.parent / "meson.build"
         if not build.exists():
             complain(path, "its folder has no meson.build")
-        elif f"'{path.name}'" not in build.read_text() and f"'{path.stem}'" not in build.read_text():
+        elif not any(name in build.read_text() for name in (f"'{path.name}'", f"'{path.stem}'")) and not any(
+                path.name in script.read_text() for script in path.parent.glob("*.py")):
             complain(path, f"not named in {build.relative_to(ROOT)}")
     for path in (ROOT / "tests/e2e").glob("*.sh"):
         if path.name != "lib.sh" and f"'{path.stem}'" not in (path.parent / "meson.build").read_text():
