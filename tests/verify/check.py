@@ -125,11 +125,13 @@ def print_table(results):
     print("(violations: scenarios in which one was found)\n")
 
 
-def run_part(report, name, command):
+def run_part(name, command):
+    """Whether it went well, and its last line."""
     start = time.monotonic()
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     print(done.stdout, flush=True)
-    report.line(done.returncode == 0, f"{name} ({time.monotonic() - start:.0f} s)")
+    last = (done.stdout.strip().splitlines() or ["no output"])[-1].lstrip("# ")
+    return done.returncode == 0, f"{name}: {last} ({time.monotonic() - start:.0f} s)"
 
 
 def main():
@@ -142,7 +144,7 @@ def main():
     options = parser.parse_args()
     report, start = Report(options.tap), time.monotonic()
     wanted = list(tasks(options.short))
-    results = []
+    results, parts = [], []
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for task, result in zip(wanted, pool.map(lambda task: explore(options.build, task), wanted)):
             judge(report, task, result)
@@ -150,17 +152,18 @@ def main():
     judge_races(report, options.build)
     if options.all:
         short = ["--short"] if options.short else []
-        run_part(report, "planted faults", [HERE / "mutations.py", "--build", options.build])
-        run_part(report, "relacy", [HERE / "relacy/check.py", "--mutants", *short])
-        run_part(report, "Spin", [HERE / "spin/check.py", *short])
-        run_part(report, "Spin, planted faults", [HERE / "spin/check.py", "--mutants"])
+        parts = [run_part("planted faults", [HERE / "mutations.py", "--build", options.build]),
+                 run_part("relacy", [HERE / "relacy/check.py", "--mutants", *short]),
+                 run_part("Spin", [HERE / "spin/check.py", *short]),
+                 run_part("Spin, planted faults", [HERE / "spin/check.py", "--mutants"])]
     if options.json:
         options.json.write_text(json.dumps([{**t._asdict(), **r} for t, r in results], indent=1))
-    if options.tap:
-        print(f"1..{report.count}")
-    else:
+    if not options.tap:
         print_table(results)
-        print(f"took {time.monotonic() - start:.0f} s; {report.count - report.bad} right, {report.bad} wrong")
+    for part in parts:
+        report.line(*part)
+    print(f"1..{report.count}" if options.tap else
+          f"took {time.monotonic() - start:.0f} s; {report.count - report.bad} right, {report.bad} wrong")
     return 1 if report.bad or not report.count else 0
 
 

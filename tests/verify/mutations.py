@@ -172,8 +172,7 @@ def main():
             what = f"{mutation.name}: " + (f"{found[1]}, in {mutation.program} {found[0]}, {found[2]}" if found else "NOT FOUND")
             print(f"{'ok' if found else 'not ok'} {number} - mutation {what}" if options.tap else what, flush=True)
             table.append({"mutation": mutation.name, "file": mutation.file, "found": found})
-    if options.tap:
-        print(f"1..{len(wanted)}")
+    print(f"1..{len(wanted)}" if options.tap else f"{len(wanted) - missed} of {len(wanted)} found")
     if options.json:
         options.json.write_text(json.dumps(table, indent=1))
     return 1 if missed or not wanted else 0
