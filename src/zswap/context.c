@@ -105,10 +105,12 @@ void context_unclaim(struct context *context)
 
 bool context_begin_wait(struct contexts *contexts)
 {
-    if (atomic_add_relaxed(&contexts->waiting, 1) <= CONTEXTS_WAITING_MAX) {
-        return true;
+    uint32_t waiting = atomic_read_relaxed(&contexts->waiting);
+    while (waiting < CONTEXTS_WAITING_MAX) {
+        if (atomic_cas_relaxed(&contexts->waiting, &waiting, waiting + 1)) {
+            return true;
+        }
     }
-    context_end_wait(contexts);
     return false;
 }
 

@@ -18,7 +18,9 @@
 #define CONTEXTS_MAX 256
 #endif
 /* So many of them may be waiting for the device at one time: the others stay for verbs that do not. */
+#ifndef CONTEXTS_WAITING_MAX
 #define CONTEXTS_WAITING_MAX (CONTEXTS_MAX / 4 * 3)
+#endif
 /* A page read from the device with its record header, in whole slots; or a compressed page. */
 #define CONTEXT_BUFFER_BYTES (2 * PAGE_BYTES)
 

@@ -52,6 +52,9 @@ enum entry_kind { ENTRY_EMPTY, ENTRY_POOL, ENTRY_DEVICE, ENTRY_FILLED };
 /* An empty slot whose index page is being given back: stores wait, everybody else sees EMPTY. */
 #define ENTRY_FROZEN (1ull << 2)
 
+/* No word, but an answer: as many hold the entry as can. */
+#define ENTRY_BUSY (1ull << 3)
+
 _Static_assert(ENTRY_HOLDERS_SHIFT + ENTRY_HOLDERS_BITS <= ENTRY_FORMAT_SHIFT, "the count fits");
 _Static_assert(ENTRY_NAME_SHIFT + ENTRY_NAME_BITS == 64, "the fields fill the word");
 _Static_assert(POOL_HANDLE_BITS <= ENTRY_NAME_BITS, "a handle fits");

@@ -2,8 +2,8 @@
 /*
  * The diagram and the rules are in lifecycle.h.
  *
- * Memory orders. A word is only ever changed by read-modify-write, so every change goes on the release sequences of all
- * changes before it: who acquires the word sees what came before each release of it, however many others changed it since.
+ * Memory orders. A word is only ever changed by read-modify-write (a FROZEN one also by the kernel, which zeroes it; no
+ * object is named by it, nor by any word of its page), so every change goes on the release sequences of all changes before it: who acquires the word sees what came before each release of it, however many others changed it since.
  *
  *   taking hold (hold, begin_writeback)        acquire   the object was filled before its word was published
  *   letting go (unhold, abort_writeback)       release   this thread has read the object before anybody may free it
@@ -14,8 +14,9 @@
  *                                                        only after a swap has confirmed it
  *
  * Nothing here needs seq-cst: no decision rests on the order of two words. A holder that finds the word changed takes
- * the orphans' lock next. The change it saw was made under that lock; had its section come before the change's, it would
- * have happened before a change that it has seen. So the orphan is there (rule 3), with a relaxed read too.
+ * the orphans' lock next. The change that took its object away, which is the one it saw or one before that, was made under that
+ * lock; had the holder's section come before the change's, it would have happened before a change that it has seen. So the
+ * orphan is there (rule 3), with a relaxed read too.
  *
  * Each of these orders is the weakest that will do: weakened by one step, each lets relacy find a data race (tests/verify/
  * relacy/). One exception: when a swap out fails, atomic_cas_acq_rel acquires, for users who need it. Nothing here does.
@@ -138,7 +139,7 @@ static uint32_t holders_of(uint64_t word)
     return entry_is_object(word) ? entry_holders(word) + !!(word & ENTRY_WB) : 0;
 }
 
-uint64_t lifecycle_hold(uint64_t *word, bool mark)
+uint64_t lifecycle_try_hold(uint64_t *word, bool mark)
 {
     uint64_t seen = atomic_read_relaxed(word);
     for (;;) {
@@ -146,9 +147,7 @@ uint64_t lifecycle_hold(uint64_t *word, bool mark)
             return entry_kind(seen) == ENTRY_FILLED ? seen : 0;
         }
         if (unlikely(entry_holders(seen) == ENTRY_HOLDERS_MAX)) {
-            sys_yield();
-            seen = atomic_read_relaxed(word);
-            continue;
+            return ENTRY_BUSY;
         }
         uint64_t next = seen + ENTRY_HOLDERS_ONE;
         if (mark && entry_kind(seen) == ENTRY_POOL) {
@@ -158,6 +157,15 @@ uint64_t lifecycle_hold(uint64_t *word, bool mark)
             return next;
         }
     }
+}
+
+uint64_t lifecycle_hold(uint64_t *word, bool mark)
+{
+    uint64_t held;
+    while (unlikely((held = lifecycle_try_hold(word, mark)) == ENTRY_BUSY)) {
+        sys_yield();
+    }
+    return held;
 }
 
 void lifecycle_unhold(struct lifecycle *lc, uint64_t *word, uint64_t held)
@@ -180,7 +188,7 @@ uint64_t lifecycle_replace(struct lifecycle *lc, uint64_t *word, uint64_t next)
             if (!next) {
                 return 0;
             }
-            cpu_relax();
+            sys_yield(); /* who froze it may have been stopped */
             seen = atomic_read_relaxed(word);
             continue;
         }

@@ -63,16 +63,19 @@ struct lifecycle {
     uint32_t count;
 };
 
-/* `capacity`: the most objects that can be held at one time. 0 or -ENOMEM. */
+/* `capacity`: the most holds that can exist at one time. 0 or -ENOMEM. */
 int lifecycle_init(struct lifecycle *lc, struct memory *memory, uint32_t capacity,
                    void (*release)(void *owner, uint64_t content), void *owner);
 void lifecycle_destroy(struct lifecycle *lc);
 
 /*
  * Takes hold of the object in `word` for a load. Returns the word as it was seen: an object (then it is held,
- * until lifecycle_unhold or lifecycle_remove_held with this value), FILLED, or EMPTY. `mark` sets REF.
- * Does not block; spins only while ENTRY_HOLDERS_MAX loads of this one page are under way.
+ * until lifecycle_unhold or lifecycle_remove_held with this value), FILLED, or EMPTY. `mark` sets REF. ENTRY_BUSY
+ * if ENTRY_HOLDERS_MAX loads of this one page are under way; never waits.
  */
+uint64_t lifecycle_try_hold(uint64_t *word, bool mark);
+
+/* The same, but waits until one of them has ended: not for a caller who has what others need. */
 uint64_t lifecycle_hold(uint64_t *word, bool mark);
 
 /* Lets go of a held object; frees it if it was removed meanwhile and this was the last hold. */
@@ -105,7 +108,8 @@ bool lifecycle_abort_writeback(struct lifecycle *lc, uint64_t *word, uint64_t he
  * same length and format. True: that is now the entry, and the old object is freed by the last to hold it; a
  * writeback of it under way will find that it has nothing to publish. False: the entry was replaced or removed
  * meanwhile; the hold is over, and the caller frees the copy. The mark REF is lost: a move is rare, and a load's mark
- * of it only a hint.
+ * of it only a hint. The mover's hold counts for `capacity` like any other. If a writeback was under way, the entry has left
+ * the LRU for it: the mover links it again.
  */
 bool lifecycle_move(struct lifecycle *lc, uint64_t *word, uint64_t held, uint64_t moved);
 

@@ -105,7 +105,8 @@ static uint64_t *find_word(struct zswap *z, struct swap_entry entry, int *error)
     return area ? area_word(area, entry.offset) : NULL;
 }
 
-/* Answer of a load that should be tried again: too many wait for the device (context.h). Never leaves this file. */
+/* Answer of a load that should be tried again, with its context given back meanwhile: too many wait for the device
+ * (context.h), or for this entry. Never leaves this file. */
 #define TRY_AGAIN 1
 
 /* read_entry, but counted among those that wait, where it may. */
@@ -128,9 +129,9 @@ static int read_entry_in_turn(struct zswap *z, struct context *context, struct s
 static int load_shared(struct zswap *z, struct context *context, struct swap_entry entry, uint64_t *word,
                        bool no_wait, void *page)
 {
-    uint64_t held = lifecycle_hold(word, true);
-    if (!held) {
-        return -ENOENT;
+    uint64_t held = lifecycle_try_hold(word, true);
+    if (!held || held == ENTRY_BUSY) {
+        return !held ? -ENOENT : no_wait ? -EAGAIN : TRY_AGAIN;
     }
     int error = read_entry_in_turn(z, context, entry, held, no_wait, page);
     if (entry_is_object(held)) {
@@ -159,9 +160,9 @@ static int load_and_remove(struct zswap *z, struct context *context, struct swap
                            void *page)
 {
     for (;;) {
-        uint64_t held = lifecycle_hold(word, false);
-        if (!held) {
-            return -ENOENT;
+        uint64_t held = lifecycle_try_hold(word, false);
+        if (!held || held == ENTRY_BUSY) {
+            return held ? TRY_AGAIN : -ENOENT;
         }
         int error = read_entry_in_turn(z, context, entry, held, false, page);
         if (error) {

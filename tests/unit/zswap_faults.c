@@ -552,9 +552,12 @@ static void *load_own(void *number)
     return NULL;
 }
 
-/* Loads that all wait for the device, more than there are contexts: verbs that need no device go on. Then the entries are
- * removed: each that is held leaves an orphan, and the table has room for as many as there are contexts. */
-TEST(more_loads_than_contexts)
+/*
+ * More loads than there are contexts wait for the device, each for a page of its own or all for one (`step` 0), of whom
+ * `waiting` can: verbs that need no device go on. Then the entries are removed: each that is held leaves an orphan, and the
+ * table has room for as many as there are contexts.
+ */
+static void load_from_a_silent_device(uintptr_t step, size_t waiting)
 {
     enum { LOADERS = CONTEXTS_MAX + 40 };
     static pthread_t loaders[LOADERS];
@@ -566,13 +569,16 @@ TEST(more_loads_than_contexts)
     store_range(&f, 0, LOADERS);
     write_back_all(&f);
     faulty_hold(f.device, SWAP_READ, true);
-    while (started < LOADERS && !pthread_create(&loaders[started], &attributes, load_own, (void *)started)) {
+    while (started < LOADERS &&
+           !pthread_create(&loaders[started], &attributes, load_own, (void *)(started * step))) {
         started++;
     }
-    wait_until_held(min_size(started, CONTEXTS_WAITING_MAX));
+    wait_until_held(min_size(started, waiting));
     CHECK_EQUAL(store_version(&f, at(LOADERS), 1), 0);
     CHECK_LOADS(&f, at(LOADERS), 1);
     CHECK(zswap_invalidate(f.zswap, at(LOADERS)));
+    unsigned char page[PAGE_BYTES];
+    CHECK(step || zswap_load_at_once(f.zswap, at(0), page) == -EAGAIN);
     CHECK_EQUAL(zswap_invalidate_area(f.zswap, TYPE), LOADERS);
     CHECK(lifecycle_orphans(&f.zswap->lifecycle) <= CONTEXTS_MAX);
     faulty_let_go(f.device);
@@ -580,6 +586,16 @@ TEST(more_loads_than_contexts)
         pthread_join(loaders[--started], NULL);
     }
     fixture_destroy(&f);
+}
+
+TEST(more_loads_than_contexts)
+{
+    load_from_a_silent_device(1, CONTEXTS_WAITING_MAX);
+}
+
+TEST(more_loads_of_one_page_than_its_word_counts)
+{
+    load_from_a_silent_device(0, ENTRY_HOLDERS_MAX);
 }
 
 /* ---- two threads and a slow submit */
@@ -666,6 +682,7 @@ int main(void)
     RUN(destroying_an_area_waits_for_no_write_of_another);
     RUN(verbs_do_not_wait_for_a_read_in_flight);
     RUN(more_loads_than_contexts);
+    RUN(more_loads_of_one_page_than_its_word_counts);
     RUN(store_at_the_limit_does_not_wait_for_anothers_submit);
     return harness_finish();
 }

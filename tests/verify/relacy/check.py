@@ -37,7 +37,7 @@ def weaken(function, order, weaker, text="atomic_cas_{}(", label=""):
 
 
 MUTATIONS = [
-    weaken("lifecycle_hold", "acquire", "relaxed"),
+    weaken("lifecycle_try_hold", "acquire", "relaxed"),
     weaken("lifecycle_unhold", "release", "relaxed"),
     weaken("lifecycle_begin_writeback", "acquire", "relaxed"),
     weaken("lifecycle_abort_writeback", "release", "relaxed"),

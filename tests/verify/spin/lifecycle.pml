@@ -13,9 +13,10 @@
  * the C code makes (transitions.c).
  *
  *   C                             here
- *   lifecycle_hold                HOLD           read; compare-and-swap; sys_yield + read while holders are at their most
+ *   lifecycle_try_hold            HOLD           read; compare-and-swap
+ *   lifecycle_hold                HOLD           again, after sys_yield, while holders are at their most
  *   lifecycle_unhold              UNHOLD         read; compare-and-swap; or LEAVE_ORPHAN
- *   lifecycle_replace             REPLACE        read; SWAP_OUT; cpu_relax + read while FROZEN
+ *   lifecycle_replace             REPLACE        read; SWAP_OUT; sys_yield + read while FROZEN
  *   swap_out                      SWAP_OUT       nobody left: compare-and-swap, free. Else: the two steps under the lock
  *   swap_held                     SWAP_HELD      read; SWAP_OUT while the content is the same; else LEAVE_ORPHAN
  *   lifecycle_remove_held, lifecycle_finish_writeback, lifecycle_move     SWAP_HELD, as in C
@@ -126,7 +127,7 @@ inline CAS(successor)
     fi
 }
 
-inline HOLD(mark) /* C: lifecycle_hold */
+inline HOLD(mark) /* C: lifecycle_hold, lifecycle_try_hold */
 {
     held = 0;
     do
