@@ -171,7 +171,9 @@ static bool move(struct cache *c, unsigned key)
 
 static void survey(struct cache *c, unsigned *objects, unsigned *slots)
 {
-    *objects = *slots = 0;
+    /* An orphan that is left names an object that nobody will free: it has to show. */
+    *objects = lifecycle_orphans(&c->lifecycle);
+    *slots = 0;
     for (unsigned key = 0; key < c->keys; key++) {
         *objects += entry_kind(c->words[key]) == ENTRY_POOL;
         *slots += entry_kind(c->words[key]) == ENTRY_DEVICE;

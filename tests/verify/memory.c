@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "tests/verify/explore.h"
+#include "tests/verify/world.h"
 
 #define RESERVE_MAX ((size_t)16 << 10)
 
@@ -19,10 +19,12 @@ void memory_unmap(struct memory *m, void *at, size_t bytes, enum account_kind ki
     (void)m, (void)at, (void)bytes, (void)kind;
 }
 
+/* Page-aligned, as from the kernel: who gives a page back gives back all of it. */
 void *memory_reserve(struct memory *m, size_t bytes)
 {
     (void)m;
-    return explore_alloc(min_size(bytes, RESERVE_MAX)); /* no more is ever touched */
+    uintptr_t at = (uintptr_t)explore_alloc(round_up(min_size(bytes, RESERVE_MAX), PAGE_BYTES) + PAGE_BYTES);
+    return (void *)round_up(at, PAGE_BYTES); /* no more is ever touched */
 }
 
 void memory_unreserve(struct memory *m, void *at, size_t bytes)
@@ -39,5 +41,6 @@ bool memory_commit(struct memory *m, size_t bytes, enum account_kind kind)
 void memory_release(struct memory *m, void *at, size_t bytes, enum account_kind kind)
 {
     (void)m, (void)kind;
+    WORLD_POINT(EXPLORE_UPDATE, "memory: give back");
     memset(at, 0, bytes);
 }

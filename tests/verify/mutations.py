@@ -17,10 +17,11 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-LIFECYCLE, STORE, LOAD, WRITEBACK = (f"src/zswap/{name}.c" for name in ("lifecycle", "store", "load", "writeback"))
+LIFECYCLE, STORE, LOAD, WRITEBACK, AREA, CONTEXT = (
+    f"src/zswap/{name}.c" for name in ("lifecycle", "store", "load", "writeback", "area", "context"))
 
 # file: which; edits: (old, new) pairs; program: explore-lifecycles, explore-narrow (one load of an entry at a time, one chain of orphans) or explore-whole;
-# sets: where to look, in order
+# sets: where to look, in order; one with a colon is a scenario
 Mutation = collections.namedtuple("Mutation", "name file edits program sets")
 PARTS, NARROW, WHOLE = "explore-lifecycles", "explore-narrow", "explore-whole"
 USUAL = ("races", "pairs", "double")
@@ -52,14 +53,14 @@ MUTATIONS = [
              [("entry_holders(word) + !!(word & ENTRY_WB)", "entry_holders(word)")], PARTS, USUAL),
     Mutation("two writebacks of one entry at once", LIFECYCLE,
              [("entry_kind(seen) == ENTRY_POOL && !(seen & ENTRY_WB)", "entry_kind(seen) == ENTRY_POOL")], WHOLE,
-             ("pairs", "triples")),
+             ("faults: pool: store | load | writeback",)),
     Mutation("begin_writeback takes no hold", LIFECYCLE,
              [("seen & ~ENTRY_REF : seen | ENTRY_WB;", "seen & ~ENTRY_REF : seen;")], PARTS, USUAL),
     Mutation("abort_writeback keeps its hold", LIFECYCLE,
              [("seen & ~ENTRY_WB)) { /* letting go */", "seen)) {")], PARTS, USUAL),
     Mutation("the hold of a load is a plain write", LIFECYCLE,
-             [("        if (atomic_cas_acquire(word, &seen, next)) { /* taking hold */\n            return next;\n        }\n    }\n}\n\nvoid",
-               "        atomic_set_release(word, next);\n        return next;\n    }\n}\n\nvoid")], PARTS, USUAL),
+             [("        if (atomic_cas_acquire(word, &seen, next)) { /* taking hold */\n            return next;\n        }\n    }\n}\n\nuint64_t lifecycle_hold",
+               "        atomic_set_release(word, next);\n        return next;\n    }\n}\n\nuint64_t lifecycle_hold")], PARTS, USUAL),
     Mutation("the first holder to leave frees the orphan", LIFECYCLE,
              [("    if (--node->holders) {\n        return false;\n    }\n", "    node->holders--;\n")], PARTS,
              (*USUAL, "triples")),
@@ -77,8 +78,7 @@ MUTATIONS = [
              [("unlikely(entry_holders(seen) == ENTRY_HOLDERS_MAX)", "entry_holders(seen) > ENTRY_HOLDERS_MAX")], NARROW,
              ("overflow",)),
     Mutation("a full count of holders makes a load wait for ever", LIFECYCLE,
-             [("            sys_yield();\n            seen = atomic_read_relaxed(word);\n            continue;",
-               "            sys_yield();\n            continue;")], NARROW, ("overflow",)),
+             [("            return ENTRY_BUSY;\n", "            sys_yield();\n            continue;\n")], NARROW, ("overflow",)),
     Mutation("remove_filled removes what is there now", LIFECYCLE,
              [("    return atomic_cas_relaxed(word, &seen, 0);", "    atomic_set_relaxed(word, 0);\n    return seen != 0;")], WHOLE,
              ("pairs",)),
@@ -100,6 +100,30 @@ MUTATIONS = [
              [("    } else {\n        swap_map_put(&z->map, item->first);\n    }\n", "    }\n")], WHOLE, ("pairs",)),
     Mutation("a write that failed is taken for done", WRITEBACK,
              [("if (item->dropped || b->runs[item->run].result) {", "if (item->dropped) {")], WHOLE, ("pairs",)),
+    Mutation("an index page is given back under a store", STORE,
+             [("if (!area_confirm(area, entry.offset)) {", "if (false) {")], WHOLE, ("pairs",)),
+    Mutation("who gives an index page back looks, and does not freeze", AREA,
+             [("if (!atomic_cas_acq_rel(&words[i], &empty, ENTRY_FROZEN)) {", "if (atomic_read_acquire(&words[i]) != empty) {")],
+             WHOLE, ("pairs",)),
+    Mutation("a page of links is given back though an entry is linked there", AREA,
+             [("sparse_is_committed(&area->links, first) && !any_linked(area, first)", "sparse_is_committed(&area->links, first)")],
+             WHOLE, ("pairs", "triples")),
+    Mutation("a store takes a frozen word for an empty one", LIFECYCLE,
+             [("unlikely(seen == ENTRY_FROZEN)", "false")], WHOLE, ("pairs",)),
+    Mutation("a load lets go before it reads the device", LOAD,
+             [("    int error = read_entry_in_turn(z, context, entry, held, no_wait, page);\n    if (entry_is_object(held)) {\n"
+               "        lifecycle_unhold(&z->lifecycle, word, held);\n    }\n",
+               "    if (entry_kind(held) == ENTRY_DEVICE) {\n        lifecycle_unhold(&z->lifecycle, word, held);\n    }\n"
+               "    int error = read_entry_in_turn(z, context, entry, held, no_wait, page);\n    if (entry_kind(held) == ENTRY_POOL) {\n"
+               "        lifecycle_unhold(&z->lifecycle, word, held);\n    }\n")], WHOLE, ("pairs",)),
+    Mutation("a load that has to try again keeps its place among those that wait", CONTEXT,
+             [("    while (waiting < CONTEXTS_WAITING_MAX) {\n", "    while (waiting <= CONTEXTS_WAITING_MAX) {\n"),
+              ("            return true;\n        }\n    }\n    return false;", "            return waiting < CONTEXTS_WAITING_MAX;\n        }\n    }\n    return false;")],
+             WHOLE, ("pairs",)),
+    Mutation("a write buffer is given back before its items have ended", WRITEBACK,
+             [("static void complete_buffer(struct buffer *b)\n{\n    struct zswap *z = b->z;\n",
+               "static void complete_buffer(struct buffer *b)\n{\n    struct zswap *z = b->z;\n    atomic_set_release(&b->busy, 0);\n")],
+             WHOLE, ("pool: store writeback | writeback writeback",)),
     Mutation("a store waits for the write in flight", STORE,
              [("    uint64_t old = lifecycle_replace(&z->lifecycle, slot, word);\n    count_change(z, old, word);\n    if (old) {",
                "    while (atomic_read_acquire(slot) & ENTRY_WB && entry_is_object(atomic_read_acquire(slot))) {\n"
@@ -140,7 +164,7 @@ def hunt(mutation, number, options):
     """(set, kind of violation, scenario) of what was found first, None if nothing was."""
     program = build(mutation, number, options)
     for name in mutation.sets:
-        code, text = run([str(program), "--set", name, "--json", "--first"])
+        code, text = run([str(program), "--scenario" if ":" in name else "--set", name, "--json", "--first"])
         if code < 0 or code > 1:
             return name, f"ends with status {code}", text[-300:]
         result = json.loads(text.splitlines()[-1])
@@ -160,7 +184,7 @@ def main():
     options.work = options.build / "mutants"
     options.work.mkdir(exist_ok=True)
     options.flags = f"-I{HERE}/shim -I{ROOT}/src -I{ROOT}"
-    options.flags += " -DCONTEXTS_MAX=4 -DBUFFERS=2 -DBUFFER_SLOTS=16 -DITEMS_MAX=4"
+    options.flags += " -DCONTEXTS_MAX=4 -DCONTEXTS_WAITING_MAX=1 -DBUFFERS=2 -DBUFFER_SLOTS=16 -DITEMS_MAX=4"
     core = str(options.build / "libexplorer.a")
     options.archives = {name: [str(options.build / f"lib{name}.a"), core] for name in (PARTS, NARROW, WHOLE)}
     wanted = [m for m in MUTATIONS if not options.only or options.only in m.name]

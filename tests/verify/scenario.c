@@ -172,6 +172,8 @@ static void do_invalidate_area(struct scenario *s)
 
 static void do_verb(struct scenario *s, enum scenario_verb verb, unsigned key, uint64_t version)
 {
+    /* It begins when its turn comes, not when the one before it ends. */
+    WORLD_POINT(EXPLORE_NOTE, "next verb");
     switch (verb) {
     case VERB_STORE:
         do_store(s, key, version);

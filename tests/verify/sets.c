@@ -118,9 +118,8 @@ static void set_sixfold(const struct visitor *v)
 {
     static const uint8_t doubles[] = {
         VERB_STORE * VERBS + VERB_LOAD,      VERB_STORE * VERBS + VERB_WRITEBACK,
-        VERB_STORE * VERBS + VERB_EXCLUSIVE, VERB_EXCLUSIVE * VERBS + VERB_STORE,
-        VERB_INVALIDATE * VERBS + VERB_LOAD, VERB_WRITEBACK * VERBS + VERB_LOAD,
-        VERB_WRITEBACK * VERBS + VERB_MOVE,  VERB_MOVE * VERBS + VERB_WRITEBACK,
+        VERB_EXCLUSIVE * VERBS + VERB_STORE, VERB_WRITEBACK * VERBS + VERB_LOAD,
+        VERB_MOVE * VERBS + VERB_INVALIDATE,
     };
     for (unsigned a = 0; a < ARRAY_LENGTH(doubles); a++) {
         for (unsigned b = a; b < ARRAY_LENGTH(doubles); b++) {

@@ -207,39 +207,75 @@ static int pool_create(struct pool **pool, struct memory *memory, size_t max_byt
 
 /* ---- device */
 
+/* Reads are done in submit; writes are queued, and done by whoever reaps. */
 struct small_device {
     struct swap_device base;
     struct world *world;
+    struct swap_map *map; /* what lies where, to see that nobody reads or writes a slot that was given back */
+    struct swap_io *queue;
     unsigned char bytes[DEVICE_SLOTS * SLOT_BYTES];
 };
 
-static void device_submit(struct swap_device *device, struct swap_io *io)
+static void check_in_use(const struct small_device *d, const struct swap_io *io)
 {
-    struct small_device *d = (struct small_device *)device;
-    bool write = io->operation == SWAP_WRITE;
-    WORLD_POINT(EXPLORE_UPDATE, "device: begin");
-    if (write && explore_is_running() && d->world->faults & WORLD_DEVICE_HANGS) {
-        explore_note("the device does not answer");
-        d->world->hangs++;
-        return;
+    for (uint64_t at = io->position; at < io->position + io->bytes; at += SLOT_BYTES) {
+        const uint8_t *count = sparse_get(&d->map->counts, at / SLOT_BYTES);
+        if (!count || !*count) {
+            explore_fail("use after free: device slot %llu", (unsigned long long)(at / SLOT_BYTES));
+        }
     }
+}
+
+static void carry_out(struct small_device *d, struct swap_io *io)
+{
+    check_in_use(d, io);
     if (io->position + io->bytes > sizeof d->bytes) {
         explore_fail("device: out of bounds");
     } else if (world_fails(d->world, WORLD_DEVICE_ERROR, "device: error")) {
         io->result = -EIO;
-    } else if (write) {
+    } else if (io->operation == SWAP_WRITE) {
         memcpy(d->bytes + io->position, io->buffer, io->bytes);
     } else {
         memcpy(io->buffer, d->bytes + io->position, io->bytes);
     }
     WORLD_POINT(EXPLORE_UPDATE, "device: done");
+    check_in_use(d, io);
     io->done(io);
+}
+
+static void device_submit(struct swap_device *device, struct swap_io *io)
+{
+    struct small_device *d = (struct small_device *)device;
+    bool write = io->operation == SWAP_WRITE;
+    WORLD_POINT(EXPLORE_UPDATE, "device: submit");
+    if (write && explore_is_running() && d->world->faults & WORLD_DEVICE_HANGS) {
+        explore_note("the device does not answer");
+        d->world->hangs++;
+        return;
+    }
+    io->next = d->queue;
+    if (write) {
+        d->queue = io;
+    } else {
+        carry_out(d, io);
+    }
 }
 
 static size_t device_reap(struct swap_device *device, bool wait)
 {
-    (void)device, (void)wait;
-    return 0;
+    struct small_device *d = (struct small_device *)device;
+    size_t count = 0;
+    (void)wait;
+    for (;;) {
+        WORLD_POINT(EXPLORE_UPDATE, "device: reap");
+        struct swap_io *io = d->queue;
+        if (!io) {
+            return count;
+        }
+        d->queue = io->next;
+        carry_out(d, io);
+        count++;
+    }
 }
 
 static const struct swap_device_ops small_device_ops = {
@@ -325,6 +361,7 @@ static int whole_create(struct cache **cache, struct substrate *substrate, unsig
         return error;
     }
     ((struct checked_pool *)c->zswap->pool)->world = c->world;
+    c->device.map = &c->zswap->map;
     make_contexts(c->zswap);
     uint64_t *words =
         area_word_for_store(c->zswap->areas[TYPE], 0); /* who commits it first is of no interest */
@@ -405,6 +442,7 @@ static void whole_invalidate_area(struct cache *c)
 static bool whole_writeback(struct cache *c, unsigned key)
 {
     zswap_writeback(c->zswap, 1);
+    zswap_writeback_reap(c->zswap, false);
     return zswap_find(c->zswap, entry_of(key)) == ZSWAP_ON_DEVICE;
 }
 
