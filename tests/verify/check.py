@@ -30,7 +30,8 @@ SHORT_SETS = ["races", "pairs", "hang", "keys", "triples"]
 LONG_SETS = [*SHORT_SETS, "double", "fours"]
 MUST_NOT_WAIT = ["production", "whole"]
 
-Task = collections.namedtuple("Task", "program lifecycle set")
+# preemptions: None = any number
+Task = collections.namedtuple("Task", "program lifecycle set preemptions", defaults=[None])
 
 
 def tasks(short):
@@ -41,7 +42,10 @@ def tasks(short):
     for name in reversed(sets):
         for lifecycle in reversed(LIFECYCLES):
             yield Task("explore-lifecycles", lifecycle, name)
-    for name in ["races", "pairs", "hang"] if short else ["double", "triples", "keys", "races", "pairs", "hang"]:
+    if not short:
+        for name, preemptions in [("trios", 2), ("double", 1), ("triples", 1), ("keys", None)]:
+            yield Task("explore-whole", "whole", name, preemptions)
+    for name in ["races", "pairs", "hang"]:
         yield Task("explore-whole", "whole", name)
     for name in ["overflow", "pairs"] if short else ["overflow", "pairs", "double", "triples"]:
         yield Task("explore-narrow", "production", name)
@@ -49,6 +53,8 @@ def tasks(short):
 
 def explore(build, task):
     command = [build / task.program, "--lifecycle", task.lifecycle, "--set", task.set, "--json"]
+    if task.preemptions is not None:
+        command += ["--preemptions", str(task.preemptions)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode not in (0, 1):
         raise SystemExit(f"check: {task.program} --set {task.set} ends with status {done.returncode}")
@@ -76,7 +82,8 @@ def judge(report, task, result):
     numbers = (f"{result['scenarios']} scenarios, {result['schedules']:.4g} schedules, {result['states']:,} states, "
                f"{result['seconds']:.1f} s")
     narrow = " with a word that counts one load" if task.program == "explore-narrow" else ""
-    name = f"{task.lifecycle}{narrow}, {task.set}: {numbers}"
+    bound = f" with at most {task.preemptions} preemption{'s' if task.preemptions > 1 else ''}" if task.preemptions is not None else ""
+    name = f"{task.lifecycle}{narrow}, {task.set}{bound}: {numbers}"
     if task.lifecycle == "baseline":
         kinds = ", ".join(f"{v['kind']} in {v['scenarios']} scenarios" for v in result["violations"])
         report.line(task.set != "races" or {"leak", "stale data"} == {v["kind"] for v in others},

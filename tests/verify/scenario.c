@@ -170,10 +170,22 @@ static void do_invalidate_area(struct scenario *s)
     }
 }
 
+static unsigned verbs_of(const struct scenario *s)
+{
+    unsigned verbs = 0;
+    for (unsigned t = 0; t < s->threads; t++) {
+        verbs += s->used[t];
+    }
+    return verbs;
+}
+
 static void do_verb(struct scenario *s, enum scenario_verb verb, unsigned key, uint64_t version)
 {
-    /* It begins when its turn comes, not when the one before it ends. */
-    WORLD_POINT(EXPLORE_NOTE, "next verb");
+    /* It begins when its turn comes, not when the one before it ends; so an old answer of one thread to what another has
+     * done before shows too. More would have too many states for it. */
+    if (s->threads <= 3 && verbs_of(s) <= 4) {
+        WORLD_POINT(EXPLORE_NOTE, "next verb");
+    }
     switch (verb) {
     case VERB_STORE:
         do_store(s, key, version);

@@ -95,22 +95,33 @@ static void set_double(const struct visitor *v)
     }
 }
 
-static void set_triples(const struct visitor *v)
+static void visit_triples(const struct visitor *v, enum scenario_start start, unsigned faults)
 {
-    for (unsigned start = START_POOL; start < STARTS; start++) {
-        for (uint8_t a = 0; a < VERBS; a++) {
-            for (uint8_t b = a; b < VERBS; b++) {
-                for (uint8_t c = b; c < VERBS; c++) {
-                    visit(v, (struct scenario){.start = (enum scenario_start)start,
-                                               .keys = 1,
-                                               .faults = WORLD_USUAL_FAULTS,
-                                               .threads = 3,
-                                               .steps = {{{a, 0}}, {{b, 0}}, {{c, 0}}},
-                                               .used = {1, 1, 1}});
-                }
+    for (uint8_t a = 0; a < VERBS; a++) {
+        for (uint8_t b = a; b < VERBS; b++) {
+            for (uint8_t c = b; c < VERBS; c++) {
+                visit(v, (struct scenario){.start = start,
+                                           .keys = 1,
+                                           .faults = faults,
+                                           .threads = 3,
+                                           .steps = {{{a, 0}}, {{b, 0}}, {{c, 0}}},
+                                           .used = {1, 1, 1}});
             }
         }
     }
+}
+
+static void set_triples(const struct visitor *v)
+{
+    for (unsigned start = START_POOL; start < STARTS; start++) {
+        visit_triples(v, (enum scenario_start)start, WORLD_USUAL_FAULTS);
+    }
+}
+
+static void set_trios(const struct visitor *v)
+{
+    visit_triples(v, START_POOL, 0);
+    visit_triples(v, START_DEVICE, 0);
 }
 
 /* Where the second verb meets what the first has left. */
@@ -172,9 +183,9 @@ static void set_overflow(const struct visitor *v)
 static const struct {
     const char *name;
     void (*run)(const struct visitor *);
-} sets[] = {{"races", set_races},     {"pairs", set_pairs},   {"hang", set_hang},
-            {"keys", set_keys},       {"double", set_double}, {"triples", set_triples},
-            {"sixfold", set_sixfold}, {"fours", set_fours},   {"overflow", set_overflow}};
+} sets[] = {{"races", set_races},   {"pairs", set_pairs},      {"hang", set_hang},   {"keys", set_keys},
+            {"double", set_double}, {"triples", set_triples},  {"trios", set_trios}, {"sixfold", set_sixfold},
+            {"fours", set_fours},   {"overflow", set_overflow}};
 
 bool sets_run(const char *name, void (*explore)(void *context, struct scenario *s), void *context)
 {

@@ -8,6 +8,7 @@
  *   keys      two entries, areas
  *   double    two threads, two verbs each
  *   triples   three threads, a verb each, with failures
+ *   trios     the same, and nothing fails
  *   sixfold   three threads, two verbs each
  *   fours     four threads, a verb each
  *   overflow  more loads than the word counts, and several orphans in a chain: for the program whose word counts one load and
