@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "tests/support/guarded.h"
+#include "tests/support/require.h"
 
 #define INPUT_MAX (2 * PAGE_BYTES)
 
@@ -33,14 +34,6 @@ static struct account account;
 static struct memory memory = {.account = &account};
 static struct codec_context *contexts[CODEC_FORMATS][4];
 static struct guarded input, page;
-
-#define REQUIRE(condition)                                                                                   \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition);                        \
-            abort();                                                                                         \
-        }                                                                                                    \
-    } while (0)
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

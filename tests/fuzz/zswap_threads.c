@@ -18,17 +18,10 @@
 #include "tests/support/faulty_device.h"
 #include "tests/support/ram_device.h"
 #include "tests/support/recorder.h"
+#include "tests/support/require.h"
 #include "tests/support/restless.h"
 #include "tests/support/versioned.h"
 #include "zswap/zswap.h"
-
-#define REQUIRE(condition)                                                                                   \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition);                        \
-            abort();                                                                                         \
-        }                                                                                                    \
-    } while (0)
 
 #define THREADS 3
 #define KEYS 4

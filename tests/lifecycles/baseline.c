@@ -91,13 +91,6 @@ static bool writeback(struct cache *c, unsigned key)
 
 const struct lifecycle_ops lifecycle_baseline = {
     .name = "baseline",
-    .home_slots = true,
-    .create = classic_create,
-    .store = classic_store,
-    .load = classic_load,
-    .load_exclusive = classic_load_exclusive,
-    .invalidate = classic_invalidate,
-    .invalidate_area = classic_invalidate_area,
     .writeback = writeback,
-    .survey = classic_survey,
+    CLASSIC_VERBS,
 };

@@ -72,4 +72,10 @@ void classic_invalidate(struct cache *cache, unsigned key);
 void classic_invalidate_area(struct cache *cache);
 void classic_survey(struct cache *cache, unsigned *objects, unsigned *slots);
 
+/* All of struct lifecycle_ops but the name and the writeback. */
+#define CLASSIC_VERBS                                                                                        \
+    .home_slots = true, .create = classic_create, .store = classic_store, .load = classic_load,              \
+    .load_exclusive = classic_load_exclusive, .invalidate = classic_invalidate,                              \
+    .invalidate_area = classic_invalidate_area, .survey = classic_survey
+
 #endif

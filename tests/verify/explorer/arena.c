@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/verify/explorer/arena.h"
+#include "tests/verify/explorer/grown.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,20 +49,6 @@ static struct {
     } * marks; /* one a keep */
     size_t marks_count, marks_room;
 } arena;
-
-static void *grown(void *array, size_t needed, size_t *room, size_t each)
-{
-    if (needed <= *room) {
-        return array;
-    }
-    *room = needed * 2 + 64;
-    array = realloc(array, *room * each);
-    if (!array) {
-        fprintf(stderr, "explorer: no memory\n");
-        exit(1);
-    }
-    return array;
-}
 
 static char *map_arena(void)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/verify/explorer/graph.h"
+#include "tests/verify/explorer/grown.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,29 +8,26 @@
 
 static struct {
     struct graph_state *states;
-    uint32_t count, room;
+    uint32_t count;
+    size_t room;
 
     uint32_t *table; /* number + 1 of a state, at the first free place from its hash on */
     size_t table_size;
 
     struct graph_edge *edges;
     uint32_t *left; /* the states in the order in which their edges were set */
-    uint32_t edges_count, edges_room, left_count, left_room;
+    uint32_t edges_count, left_count;
+    size_t edges_room, left_room;
 } graph;
 
-static void *grown(void *array, size_t needed, uint32_t *room, size_t each)
+/* The states and what belongs to them are numbered with 32 bits. */
+static void *grown_numbered(void *array, size_t needed, size_t *room, size_t each)
 {
-    if (needed <= *room) {
-        return array;
-    }
-    size_t more = needed * 2 + 1024;
-    *room = more < UINT32_MAX ? (uint32_t)more : UINT32_MAX;
-    array = needed < UINT32_MAX ? realloc(array, *room * each) : NULL;
-    if (!array) {
+    if (needed >= UINT32_MAX) {
         fprintf(stderr, "explorer: no memory for so many states\n");
         exit(1);
     }
-    return array;
+    return grown(array, needed, room, each);
 }
 
 void graph_begin(void)
@@ -80,7 +78,8 @@ uint32_t graph_state_number(struct hash hash, bool *is_new)
     uint32_t *place = place_of(hash);
     *is_new = !*place;
     if (*is_new) {
-        graph.states = grown(graph.states, (size_t)graph.count + 1, &graph.room, sizeof graph.states[0]);
+        graph.states =
+            grown_numbered(graph.states, (size_t)graph.count + 1, &graph.room, sizeof graph.states[0]);
         graph.states[graph.count] = (struct graph_state){.hash = hash};
         *place = ++graph.count;
     }
@@ -99,8 +98,10 @@ uint32_t graph_states(void)
 
 void graph_set_edges(uint32_t state, const struct graph_edge *edges, size_t count)
 {
-    graph.edges = grown(graph.edges, graph.edges_count + count, &graph.edges_room, sizeof graph.edges[0]);
-    graph.left = grown(graph.left, (size_t)graph.left_count + 1, &graph.left_room, sizeof graph.left[0]);
+    graph.edges =
+        grown_numbered(graph.edges, graph.edges_count + count, &graph.edges_room, sizeof graph.edges[0]);
+    graph.left =
+        grown_numbered(graph.left, (size_t)graph.left_count + 1, &graph.left_room, sizeof graph.left[0]);
     graph.left[graph.left_count++] = state;
     graph.states[state].first_edge = graph.edges_count;
     graph.states[state].edges = (uint16_t)count;

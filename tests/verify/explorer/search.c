@@ -6,6 +6,7 @@
 
 #include "tests/verify/explorer/arena.h"
 #include "tests/verify/explorer/graph.h"
+#include "tests/verify/explorer/grown.h"
 #include "tests/verify/explorer/seed.h"
 #include "tests/verify/explorer/threads.h"
 
@@ -40,20 +41,6 @@ static struct {
     struct graph_edge *edges; /* of the states on the path */
     size_t edges_count, edges_room;
 } s;
-
-static void *grown(void *array, size_t needed, size_t *room, size_t each)
-{
-    if (needed <= *room) {
-        return array;
-    }
-    *room = needed * 2 + 64;
-    array = realloc(array, *room * each);
-    if (!array) {
-        fprintf(stderr, "explorer: no memory\n");
-        exit(1);
-    }
-    return array;
-}
 
 static bool is_bounded(void)
 {
