@@ -25,7 +25,7 @@ for needed in mmap munmap mremap madvise; do
     echo "$interposed" | grep -qx "$needed" || complain 'libuzswap-preload.so lacks' "$needed"
 done
 leaked=$(echo "$interposed" |
-    grep -E '^(LZ4|ZSTD|HUF|FSE|HIST|XXH|libdeflate|io_uring|uzswap|region|zswap|zbud|pool|codec|swap|memory|lock)_' || true)
+    grep -E '^(LZ4|ZSTD|HUF|FSE|HIST|XXH|libdeflate|io_uring|uzswap|region|zswap|zbud|zs|pool|codec|swap|memory|lock)_' || true)
 [ -z "$leaked" ] || complain 'libuzswap-preload.so leaks' "$leaked"
 
 for library in "$build/libuzswap.so" "$build/libuzswap-preload.so"; do

@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* One row a pool, the default first: the look-up and the list of names follow from it. */
-#define POOLS(ROW) ROW("zbud", pool_zbud)
+#define POOLS(ROW) ROW("zbud", pool_zbud) ROW("zsmalloc", pool_zsmalloc)
 
 #define OPS_OF(name, ops) &(ops),
 #define LIST_ITEM(name, ops) ", " name

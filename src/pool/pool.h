@@ -10,8 +10,8 @@
  *    nest and run side by side. Nobody frees a mapped object; nobody writes to it after the first fill.
  *  - Memory comes from the `struct memory` given at creation, charged to ACCOUNT_POOL (and to
  *    ACCOUNT_TABLES for the pool's own records if they lie elsewhere). Failure is only ever -ENOMEM.
- *  - `owner` is the caller's name for the object (a packed swap entry); the pool may keep it to answer
- *    `peers`, and looks at it no further.
+ *  - `owner` is the caller's name for the object (a packed swap entry), of POOL_OWNER_BITS; the pool may keep it to
+ *    answer `peers` and to ask a mover, and looks at it no further.
  *  - `total_size` is the bytes of memory the pool holds, whether filled or not; it never blocks.
  *  - Objects have 1 .. object_max bytes; PAGE_BYTES (an incompressible page kept raw) must fit.
  */
@@ -22,8 +22,25 @@
 #include "base/types.h"
 
 #define POOL_HANDLE_BITS 39
+#define POOL_OWNER_BITS 37
 
 struct pool; /* each pool's own structure begins with this */
+
+/*
+ * Who can give an object another handle while others use it: the caller's index, as `compact` sees it. Called by the thread
+ * in `compact`, which holds no lock of the pool; both may call the pool's free. Each hold that says true is followed by one
+ * commit of the same object, before the next hold.
+ */
+struct pool_mover {
+    /* Is the object under `handle` the one that `owner` names now? True: it is filled, and is not freed before commit. False:
+     * it is not there yet, or no longer. */
+    bool (*hold)(void *context, uint64_t owner, uint64_t handle);
+
+    /* The held object's bytes lie under `moved` too. True: `owner` names `moved` from now on, and the old object is freed,
+     * through the pool's free, by the last to use it, perhaps in this call. False: `owner` has changed meanwhile, and the
+     * pool frees its copy. The hold is over either way. */
+    bool (*commit)(void *context, uint64_t owner, uint64_t handle, uint64_t moved);
+};
 
 struct pool_ops {
     const char *name;
@@ -52,6 +69,11 @@ struct pool_ops {
     /* Gives whole free pages that it keeps in reserve back to the kernel; bytes given back. */
     size_t (*trim)(struct pool *pool);
 
+    /* Moves objects of sparsely filled memory together until about `bytes` bytes, or all that can be won, have gone back to
+     * the kernel; returns how many have. Copies no more than twice `bytes`, or what one step needs. Runs beside all other
+     * ops and beside itself. NULL where objects never move. */
+    size_t (*compact)(struct pool *pool, size_t bytes, const struct pool_mover *mover, void *context);
+
     /* Re-derives every count and list from the memory itself, with everything else standing still. True
      * if all agree; else prints each mismatch to standard error. */
     bool (*consistent)(struct pool *pool);
@@ -62,11 +84,12 @@ struct pool {
 };
 
 extern const struct pool_ops pool_zbud;
+extern const struct pool_ops pool_zsmalloc;
 
 /* The pool called `name`, NULL if there is none. */
 const struct pool_ops *pool_by_name(const char *name);
 
-/* The names of all pools, for help texts: "zbud". */
+/* The names of all pools, for help texts: "zbud, zsmalloc". */
 const char *pool_list(void);
 
 #endif

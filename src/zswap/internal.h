@@ -83,15 +83,18 @@ static inline struct area *area_of(struct zswap *z, struct swap_entry entry)
     return area && entry.offset < area->pages ? area : NULL;
 }
 
+_Static_assert(AREA_PAGES_MAX <= UINT32_MAX && ZSWAP_TYPES_MAX <= 1u << (POOL_OWNER_BITS - 32),
+               "entries fit");
+
 /* A pool object's owner, as pool.h calls it. */
 static inline uint64_t entry_pack(struct swap_entry entry)
 {
-    return (uint64_t)entry.type << 40 | entry.offset;
+    return (uint64_t)entry.type << 32 | entry.offset;
 }
 
 static inline struct swap_entry entry_unpack(uint64_t packed)
 {
-    return (struct swap_entry){.type = (uint32_t)(packed >> 40), .offset = packed & ((1ull << 40) - 1)};
+    return (struct swap_entry){.type = (uint32_t)(packed >> 32), .offset = packed & UINT32_MAX};
 }
 
 /* Counts what a change of an entry's word from `old` to `next` means for the levels. */

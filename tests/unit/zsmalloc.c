@@ -1,0 +1,928 @@
+/* SPDX-License-Identifier: MIT */
+#include <sys/wait.h>
+
+#include "base/sys.h"
+#include "tests/unit/zsmalloc_fixture.h"
+
+#define FAILURES_MAX 40 /* no call asks for memory more often */
+#define SIZE 1500
+#define ROOM (64 << 20)
+
+static struct fixture f; /* large */
+
+/* ---- shapes */
+
+TEST(every_size_fits_the_slots_of_its_class)
+{
+    set_up(&f, ROOM);
+    for (size_t bytes = 1; bytes <= PAGE_BYTES; bytes++) {
+        const struct zs_shape *shape = shape_of(&f, bytes);
+        CHECK(bytes <= shape->slot_bytes);
+        CHECK_EQUAL(shape->slot_bytes % ZS_UNIT_BYTES, 0);
+    }
+    tear_down(&f);
+}
+
+TEST(slots_and_their_owners_lie_side_by_side_in_the_chain)
+{
+    set_up(&f, ROOM);
+    for (unsigned class = 0; class < f.z->class_count; class ++) {
+        const struct zs_shape *shape = &f.z->shapes[class];
+        CHECK(shape->owners_outside || shape->start >= shape->slots * ZS_OWNER_BYTES);
+        CHECK(shape->start + shape->slots * shape->slot_bytes <= shape->pages * (int)PAGE_BYTES);
+        CHECK(shape->pages >= ZS_CHAIN_PAGES_MIN && shape->pages <= ZS_CHAIN_PAGES);
+        CHECK_EQUAL(zs_pages_for(shape, shape->slots), shape->pages);
+        for (unsigned slot = 0; slot < shape->slots; slot++) {
+            CHECK_EQUAL(zs_handle_slot(shape, zs_handle(shape, 5, slot)), slot);
+            CHECK(zs_group_of(shape, slot) < ZS_GROUPS);
+        }
+        CHECK_EQUAL(zs_group_of(shape, 0), 0);
+        CHECK_EQUAL(zs_group_of(shape, shape->slots - 1u), ZS_GROUPS - 1);
+        CHECK_EQUAL(zs_group_of(shape, shape->slots), ZS_GROUPS);
+    }
+    tear_down(&f);
+}
+
+TEST(classes_fall_in_size_and_no_two_are_alike)
+{
+    set_up(&f, ROOM);
+    CHECK_EQUAL(f.z->shapes[0].slot_bytes, PAGE_BYTES);
+    for (unsigned class = 1; class < f.z->class_count; class ++) {
+        const struct zs_shape *shape = &f.z->shapes[class];
+        CHECK(shape->slot_bytes < shape[-1].slot_bytes);
+        CHECK(shape->slots != shape[-1].slots || shape->pages != shape[-1].pages);
+    }
+    CHECK_EQUAL(f.z->class_of_units[0], f.z->class_count - 1);
+    tear_down(&f);
+}
+
+TEST(full_chains_lose_little)
+{
+    set_up(&f, ROOM);
+    double lost = 0;
+    unsigned sizes = 0;
+    for (size_t bytes = 256; bytes <= PAGE_BYTES - 64; bytes += ZS_UNIT_BYTES, sizes++) {
+        const struct zs_shape *shape = shape_of(&f, bytes);
+        double loss = 1 - (double)(shape->slots * bytes) / (double)(shape->pages * PAGE_BYTES);
+        CHECK(loss < 0.06);
+        lost += loss;
+    }
+    CHECK(lost / sizes < 0.015);
+    CHECK_EQUAL(shape_of(&f, PAGE_BYTES)->slots, shape_of(&f, PAGE_BYTES)->pages);
+    tear_down(&f);
+}
+
+/* ---- alloc and free */
+
+TEST(an_empty_pool_holds_no_memory)
+{
+    set_up(&f, ROOM);
+    CHECK_EQUAL(pages_held(&f), 0);
+    CHECK_EQUAL(pool_zsmalloc.trim(f.pool), 0);
+    CHECK_EQUAL(compact(&f, SIZE_MAX), 0);
+    tear_down(&f);
+}
+
+TEST(a_chain_holds_memory_only_as_far_as_it_is_reached)
+{
+    set_up(&f, ROOM);
+    const struct zs_shape *shape = shape_of(&f, SIZE);
+    for (uint64_t i = 0; i < shape->slots; i++) {
+        put(&f, i, SIZE);
+        CHECK_EQUAL(pages_held(&f), zs_pages_for(shape, (unsigned)i + 1));
+    }
+    CHECK_EQUAL(pages_held(&f), shape->pages);
+    put(&f, shape->slots, SIZE);
+    CHECK(chain_of(&f, shape->slots) != chain_of(&f, 0));
+    CHECK(all_whole(&f));
+    tear_down(&f);
+}
+
+TEST(objects_are_contiguous_across_pages_and_do_not_overlap)
+{
+    set_up(&f, ROOM);
+    for (uint64_t i = 0; i < 1000; i++) {
+        put(&f, i, 1 + i * 4);
+    }
+    CHECK(all_whole(&f));
+    CHECK(pool_zsmalloc.consistent(f.pool));
+    tear_down(&f);
+}
+
+TEST(addresses_are_aligned_to_units)
+{
+    set_up(&f, ROOM);
+    for (uint64_t i = 0; i < 300; i++) {
+        CHECK_EQUAL((uintptr_t)map(&f, put(&f, i, 1 + i * 13)) % ZS_UNIT_BYTES, 0);
+    }
+    tear_down(&f);
+}
+
+TEST(sizes_of_one_class_share_a_chain)
+{
+    set_up(&f, ROOM);
+    put(&f, 0, 33);
+    put(&f, 1, 48);
+    put(&f, 2, 49);
+    CHECK_EQUAL(chain_of(&f, 0), chain_of(&f, 1));
+    CHECK(chain_of(&f, 0) != chain_of(&f, 2));
+    tear_down(&f);
+}
+
+TEST(raw_pages_take_a_page_each)
+{
+    set_up(&f, ROOM);
+    for (uint64_t i = 0; i < 30; i++) {
+        put(&f, i, PAGE_BYTES);
+        CHECK_EQUAL(pages_held(&f), i + 1);
+        CHECK_EQUAL((uintptr_t)map(&f, f.objects[i].handle) % PAGE_BYTES, 0);
+    }
+    CHECK(all_whole(&f));
+    tear_down(&f);
+}
+
+TEST(a_freed_slot_is_used_before_one_that_was_never_reached)
+{
+    set_up(&f, ROOM);
+    put_range(&f, 0, 5, SIZE);
+    uint64_t freed = f.objects[2].handle;
+    drop(&f, 2);
+    CHECK_EQUAL(put(&f, 9, SIZE), freed);
+    CHECK(all_whole(&f));
+    tear_down(&f);
+}
+
+TEST(alloc_prefers_the_fullest_chain)
+{
+    set_up(&f, ROOM);
+    unsigned slots = shape_of(&f, SIZE)->slots;
+    put_range(&f, 0, 3 * slots, SIZE);
+    drop_range(&f, 0, slots - 2);         /* 2 left */
+    drop_range(&f, slots, 2);             /* 2 missing */
+    drop_range(&f, 2 * slots, slots / 2); /* half */
+    uint32_t sparse = chain_of(&f, slots - 1), full = chain_of(&f, slots + 2),
+             half = chain_of(&f, 3 * slots - 1);
+    put_range(&f, 0, 2, SIZE);
+    CHECK(chain_of(&f, 0) == full && chain_of(&f, 1) == full);
+    put_range(&f, 2, slots / 2, SIZE);
+    CHECK(chain_of(&f, 2) == half && chain_of(&f, slots / 2 + 1) == half);
+    put(&f, slots / 2 + 2, SIZE);
+    CHECK_EQUAL(chain_of(&f, slots / 2 + 2), sparse);
+    CHECK_EQUAL(pages_held(&f), 3 * shape_of(&f, SIZE)->pages);
+    tear_down(&f);
+}
+
+TEST(an_empty_chain_stays_in_reserve_and_serves_any_class)
+{
+    set_up(&f, ROOM);
+    put_range(&f, 0, 30, SIZE);
+    uint32_t chain = chain_of(&f, 0);
+    size_t held = pages_held(&f);
+    drop_range(&f, 0, 30);
+    CHECK_EQUAL(pages_held(&f), held);
+    put(&f, 0, 2000);
+    CHECK_EQUAL(chain_of(&f, 0), chain);
+    CHECK_EQUAL(pages_held(&f), shape_of(&f, 2000)->pages);
+    tear_down(&f);
+}
+
+TEST(a_chain_from_reserve_keeps_no_more_than_its_new_class_uses)
+{
+    set_up(&f, ROOM);
+    size_t longest = 0, shortest = 0;
+    for (size_t bytes = 16; bytes <= PAGE_BYTES; bytes += 16) {
+        longest = !longest || shape_of(&f, bytes)->pages > shape_of(&f, longest)->pages ? bytes : longest;
+        shortest = !shortest || shape_of(&f, bytes)->pages < shape_of(&f, shortest)->pages ? bytes : shortest;
+    }
+    unsigned slots = shape_of(&f, longest)->slots;
+    put_range(&f, 0, slots, longest);
+    drop_range(&f, 0, slots);
+    CHECK_EQUAL(pages_held(&f), shape_of(&f, longest)->pages);
+    put(&f, 0, shortest);
+    CHECK_EQUAL(pages_held(&f), shape_of(&f, shortest)->pages);
+    tear_down(&f);
+}
+
+TEST(sizes_that_are_none_are_refused)
+{
+    set_up(&f, ROOM);
+    uint64_t handle = 77;
+    CHECK_EQUAL(pool_zsmalloc.alloc(f.pool, 0, 1, &handle), -EINVAL);
+    CHECK_EQUAL(pool_zsmalloc.alloc(f.pool, PAGE_BYTES + 1, 1, &handle), -EINVAL);
+    CHECK_EQUAL(handle, 77);
+    CHECK_EQUAL(pages_held(&f), 0);
+    tear_down(&f);
+}
+
+TEST(create_refuses_sizes_it_cannot_number)
+{
+    struct account account = {0};
+    struct memory memory = {.account = &account};
+    struct pool *pool;
+    CHECK_EQUAL(pool_zsmalloc.create(&pool, &memory, 0), -EINVAL);
+    CHECK_EQUAL(pool_zsmalloc.create(&pool, &memory, SIZE_MAX), -EINVAL);
+    CHECK_EQUAL(pool_zsmalloc.create(&pool, &memory, (size_t)5 << 40), -EINVAL);
+    CHECK_EQUAL(account.total, 0);
+}
+
+TEST(handles_are_never_zero_and_fit_their_bits)
+{
+    set_up(&f, ROOM);
+    for (uint64_t i = 0; i < 200; i++) {
+        uint64_t handle = put(&f, i, (size_t)(1 + i * 20));
+        CHECK(handle != 0);
+        CHECK_EQUAL(handle >> POOL_HANDLE_BITS, 0);
+    }
+    for (unsigned class = 0; class < f.z->class_count; class ++) {
+        const struct zs_shape *shape = &f.z->shapes[class];
+        CHECK_EQUAL(zs_handle(shape, ZS_CHAINS_MAX, shape->slots - 1u) >> POOL_HANDLE_BITS, 0);
+    }
+    tear_down(&f);
+}
+
+TEST(owners_of_all_their_bits_are_kept)
+{
+    set_up(&f, ROOM);
+    uint64_t handle, owner = 0x1234567890 | 1ull << (POOL_OWNER_BITS - 1);
+    REQUIRE(pool_zsmalloc.alloc(f.pool, SIZE, owner, &handle) == 0);
+    const uint8_t *owners = zs_owners(f.z, shape_of(&f, SIZE), zs_handle_chain(handle));
+    CHECK_EQUAL(zs_owner_get(owners, 0), (owner | ZS_LIVE));
+    tear_down(&f);
+}
+
+TEST(nothing_has_peers)
+{
+    set_up(&f, ROOM);
+    uint64_t owner = 0;
+    put_range(&f, 0, 10, SIZE);
+    CHECK_EQUAL(pool_zsmalloc.peers(f.pool, f.objects[3].handle, &owner, 1), 0);
+    tear_down(&f);
+}
+
+TEST(at_max_bytes_alloc_says_no_memory_until_something_is_freed)
+{
+    set_up(&f, 30 * PAGE_BYTES);
+    put_range(&f, 0, 30, PAGE_BYTES);
+    CHECK_EQUAL(try_put(&f, 30, PAGE_BYTES, 1), -ENOMEM);
+    CHECK_EQUAL(try_put(&f, 30, 1, 1), -ENOMEM);
+    CHECK_EQUAL(pages_held(&f), 30);
+    CHECK(pool_zsmalloc.consistent(f.pool));
+    drop(&f, 7);
+    CHECK_EQUAL(try_put(&f, 30, PAGE_BYTES, 1), 0);
+    CHECK_EQUAL(try_put(&f, 31, 1, 1), -ENOMEM);
+    CHECK(all_whole(&f));
+    tear_down(&f);
+}
+
+TEST(what_the_reserve_holds_is_not_missed_at_the_limit)
+{
+    set_up(&f, 24 * PAGE_BYTES);
+    put_range(&f, 0, 12, PAGE_BYTES);
+    put_range(&f, 12, 11, PAGE_BYTES);
+    put(&f, 23, SIZE);
+    drop_range(&f, 0, 12);
+    CHECK_EQUAL(pages_held(&f), 24);
+    put_range(&f, 24, 9, SIZE); /* a chain that must grow */
+    CHECK(all_whole(&f));
+    CHECK(pages_held(&f) < 24);
+    tear_down(&f);
+}
+
+TEST(each_class_may_have_a_short_chain_in_a_small_pool)
+{
+    set_up(&f, 1000 * PAGE_BYTES);
+    for (unsigned class = 0; class < f.z->class_count; class ++) {
+        put(&f, class, f.z->shapes[class].slot_bytes);
+    }
+    CHECK(all_whole(&f));
+    tear_down(&f);
+}
+
+TEST(a_pool_of_any_one_size_can_be_filled_to_its_limit)
+{
+    for (size_t bytes = 16; bytes <= PAGE_BYTES; bytes = round_up(bytes * 3 / 2, 16)) {
+        set_up(&f, 300 * PAGE_BYTES);
+        uint64_t handle;
+        while (pool_zsmalloc.alloc(f.pool, bytes, 1, &handle) == 0) {
+        }
+        CHECK(pages_held(&f) >= 298);
+        tear_down(&f);
+    }
+}
+
+TEST(destroy_frees_objects_that_are_still_there)
+{
+    set_up(&f, ROOM);
+    for (uint64_t i = 0; i < 500; i++) {
+        put(&f, i, (size_t)(1 + i * 8));
+    }
+    tear_down(&f);
+}
+
+/* ---- memory that goes back */
+
+TEST(trim_gives_memory_back)
+{
+    set_up(&f, 256 << 20);
+    put_range(&f, 0, 60, PAGE_BYTES); /* five neighbours */
+    char *first = map(&f, f.objects[0].handle);
+    drop_range(&f, 0, 60);
+    CHECK_EQUAL(pages_held(&f), 60);
+    CHECK_EQUAL(pool_zsmalloc.trim(f.pool), 60 * PAGE_BYTES);
+    CHECK_EQUAL(pages_held(&f), 0);
+    unsigned char resident[5 * ZS_CHAIN_PAGES];
+    REQUIRE(sys_call3(SYS_mincore, (long)first, sizeof resident * PAGE_BYTES, (long)resident) == 0);
+    for (size_t i = 0; i < sizeof resident; i++) {
+        CHECK_EQUAL(resident[i] & 1, 0);
+    }
+    CHECK_EQUAL(pool_zsmalloc.trim(f.pool), 0);
+    put_range(&f, 0, 60, PAGE_BYTES);
+    CHECK(all_whole(&f));
+    tear_down(&f);
+}
+
+TEST(what_is_freed_beyond_the_reserve_goes_back_by_itself)
+{
+    set_up(&f, 256 << 20);
+    put_range(&f, 0, 4000, 3000);
+    for (uint64_t odd = 0; odd < 2; odd++) {
+        for (uint64_t i = 1 - odd; i < 4000; i += 2) {
+            drop(&f, i);
+        }
+    }
+    CHECK(pages_held(&f) <= ZS_RESERVE_MAX * ZS_CHAIN_PAGES);
+    tear_down(&f);
+}
+
+TEST(a_reserve_that_runs_over_keeps_a_quarter)
+{
+    enum { CHAINS = ZS_RESERVE_MAX + 1 };
+    set_up(&f, ROOM);
+    put_range(&f, 0, CHAINS * ZS_RAW_SLOTS, PAGE_BYTES);
+    drop_range(&f, 0, CHAINS * ZS_RAW_SLOTS - 1);
+    CHECK_EQUAL(pages_held(&f), CHAINS * ZS_RAW_SLOTS);
+    drop(&f, CHAINS * ZS_RAW_SLOTS - 1);
+    CHECK_EQUAL(pages_held(&f), ZS_RESERVE_MAX / 4 * ZS_RAW_SLOTS);
+    tear_down(&f);
+}
+
+/* ---- memory that is not there */
+
+TEST(a_create_that_runs_out_of_memory_leaks_nothing)
+{
+    struct account account = {0};
+    struct memory memory = {.account = &account};
+    struct pool *pool = NULL;
+    int failures = 0;
+    for (;; failures++) {
+        REQUIRE(failures < FAILURES_MAX);
+        memory.fail_countdown = failures + 1;
+        int error = pool_zsmalloc.create(&pool, &memory, 1 << 20);
+        if (!error) {
+            break;
+        }
+        CHECK_EQUAL(error, -ENOMEM);
+        CHECK_EQUAL(account.total, 0);
+    }
+    CHECK(failures >= 12); /* the structure, the range, three sparse arrays of three parts, the classes */
+    pool_zsmalloc.destroy(pool);
+    CHECK_EQUAL(account.total, 0);
+}
+
+/* Every request for memory that an alloc makes fails in turn, in a pool that begins with `used` objects, `freed` of them freed
+ * and trimmed. */
+static void fail_each_allocation(size_t bytes, uint64_t used, uint64_t freed)
+{
+    set_up(&f, ROOM);
+    put_range(&f, 0, used, bytes);
+    drop_range(&f, 0, freed);
+    pool_zsmalloc.trim(f.pool);
+    size_t before = pages_held(&f);
+    int failures = 0;
+    for (;; failures++) {
+        REQUIRE(failures < FAILURES_MAX);
+        f.memory.fail_countdown = failures + 1;
+        int error = try_put(&f, used, bytes, 9);
+        if (!error) {
+            break;
+        }
+        CHECK_EQUAL(error, -ENOMEM);
+        CHECK_EQUAL(pages_held(&f), before);
+        CHECK(pool_zsmalloc.consistent(f.pool));
+    }
+    CHECK(failures >= 1);
+    f.memory.fail_countdown = 0;
+    CHECK(all_whole(&f));
+    tear_down(&f);
+}
+
+TEST(an_alloc_that_runs_out_of_memory_leaks_nothing)
+{
+    set_up(&f, ROOM);
+    unsigned slots = shape_of(&f, SIZE)->slots;
+    tear_down(&f);
+    fail_each_allocation(SIZE, 0, 0);             /* everything is new */
+    fail_each_allocation(PAGE_BYTES, 0, 0);       /* and owners of their own */
+    fail_each_allocation(SIZE, 2, 0);             /* another page of a chain */
+    fail_each_allocation(SIZE, 2 * slots, 0);     /* another chain */
+    fail_each_allocation(SIZE, 2 * slots, slots); /* a chain that was used before */
+    fail_each_allocation(PAGE_BYTES, 63 * 12, 0); /* another page of owners */
+}
+
+TEST(an_alloc_that_fails_gives_the_reserve_up_and_tries_again)
+{
+    set_up(&f, ROOM);
+    put_range(&f, 0, 12, PAGE_BYTES);
+    put_range(&f, 12, 2, SIZE);
+    drop_range(&f, 0, 12);
+    f.memory.fail_countdown = 1;
+    put(&f, 20, SIZE); /* needs another page */
+    CHECK_EQUAL(f.memory.fail_countdown, 0);
+    CHECK(pages_held(&f) < 12);
+    tear_down(&f);
+}
+
+TEST(an_alloc_into_a_freed_slot_needs_no_memory)
+{
+    set_up(&f, ROOM);
+    put_range(&f, 0, 8, SIZE);
+    drop(&f, 3);
+    f.memory.fail_countdown = 1;
+    put(&f, 3, SIZE);
+    CHECK_EQUAL(f.memory.fail_countdown, 1);
+    f.memory.fail_countdown = 0;
+    tear_down(&f);
+}
+
+TEST(where_a_chain_cannot_grow_another_with_a_free_slot_will_do)
+{
+    set_up(&f, ROOM);
+    unsigned slots = shape_of(&f, SIZE)->slots;
+    put_range(&f, 0, slots, SIZE);
+    drop_range(&f, 0, slots - 2);
+    put_range(&f, 100, slots, SIZE); /* fills the first chain, and begins the second */
+    drop_range(&f, 100, slots - 3);  /* and empties the first again, more or less */
+    uint64_t others = 200;
+    while (f.z->classes[f.z->class_of_units[(SIZE - 1) / 16]].groups_filled != 1) {
+        put(&f, others++, SIZE); /* the chain that is not wholly reached comes first */
+    }
+    f.memory.fail_countdown = 1;
+    CHECK_EQUAL(try_put(&f, 99, SIZE, 9), 0);
+    f.memory.fail_countdown = 0;
+    CHECK(pool_zsmalloc.consistent(f.pool));
+    tear_down(&f);
+}
+
+/* ---- compaction */
+
+/* `chains` full chains of SIZE, of which every object but each `keep`th is dropped. */
+static uint64_t set_up_sparse(unsigned chains, unsigned keep)
+{
+    set_up(&f, ROOM);
+    uint64_t count = (uint64_t)chains * shape_of(&f, SIZE)->slots;
+    put_range(&f, 0, count, SIZE);
+    for (uint64_t i = 0; i < count; i++) {
+        if (i % keep) {
+            drop(&f, i);
+        }
+    }
+    return count;
+}
+
+/* Pages that so many objects of SIZE take side by side. */
+static size_t pages_needed(uint64_t objects)
+{
+    const struct zs_shape *shape = shape_of(&f, SIZE);
+    return objects / shape->slots * shape->pages + zs_pages_for(shape, (unsigned)(objects % shape->slots));
+}
+
+TEST(compaction_leaves_no_page_that_could_be_spared)
+{
+    uint64_t count = set_up_sparse(20, 5);
+    size_t before = pages_held(&f);
+    size_t won = compact(&f, SIZE_MAX);
+    CHECK_EQUAL(pages_held(&f), pages_needed((count + 4) / 5));
+    CHECK_EQUAL(won, (before - pages_held(&f)) * PAGE_BYTES);
+    CHECK(all_whole(&f));
+    CHECK(pool_zsmalloc.consistent(f.pool));
+    CHECK_EQUAL(compact(&f, SIZE_MAX), 0);
+    tear_down(&f);
+}
+
+TEST(compaction_goes_only_as_far_as_it_is_asked_to)
+{
+    set_up_sparse(20, 5);
+    size_t before = pages_held(&f), pages = shape_of(&f, SIZE)->pages;
+    CHECK_EQUAL(compact(&f, 1), pages * PAGE_BYTES);
+    CHECK_EQUAL(pages_held(&f), before - pages);
+    CHECK_EQUAL(compact(&f, pages * PAGE_BYTES + 1), 2 * pages * PAGE_BYTES);
+    CHECK_EQUAL(compact(&f, 0), 0);
+    CHECK(all_whole(&f));
+    tear_down(&f);
+}
+
+TEST(compaction_copies_no_more_than_it_gives_back)
+{
+    uint64_t count = set_up_sparse(20, 3);
+    size_t won = compact(&f, SIZE_MAX);
+    CHECK(f.moved * SIZE <= won);
+    CHECK(f.moved < count / 3);
+    tear_down(&f);
+}
+
+TEST(a_lone_chain_is_drawn_together_and_its_end_given_back)
+{
+    set_up_sparse(1, 4);
+    uint64_t live = (shape_of(&f, SIZE)->slots + 3u) / 4;
+    CHECK(compact(&f, SIZE_MAX) > 0);
+    CHECK_EQUAL(pages_held(&f), pages_needed(live));
+    CHECK(all_whole(&f));
+    CHECK(pool_zsmalloc.consistent(f.pool));
+    put_range(&f, 1000, 60, SIZE); /* and it can grow again */
+    CHECK(all_whole(&f));
+    tear_down(&f);
+}
+
+TEST(raw_pages_are_moved_too)
+{
+    set_up(&f, ROOM);
+    put_range(&f, 0, 120, PAGE_BYTES);
+    for (uint64_t i = 0; i < 120; i++) {
+        if (i % 3) {
+            drop(&f, i);
+        }
+    }
+    compact(&f, SIZE_MAX);
+    CHECK_EQUAL(pages_held(&f), 40);
+    CHECK(all_whole(&f));
+    tear_down(&f);
+}
+
+TEST(compaction_gives_the_reserve_back_first)
+{
+    set_up_sparse(4, 3);
+    size_t before = pages_held(&f);
+    put_range(&f, 1000, 12, PAGE_BYTES);
+    drop_range(&f, 1000, 12);
+    CHECK_EQUAL(compact(&f, 12 * PAGE_BYTES), 12 * PAGE_BYTES);
+    CHECK_EQUAL(f.moved, 0);
+    CHECK_EQUAL(pages_held(&f), before);
+    tear_down(&f);
+}
+
+TEST(a_dense_pool_is_left_alone)
+{
+    set_up(&f, ROOM);
+    put_range(&f, 0, 1000, SIZE);
+    CHECK_EQUAL(compact(&f, SIZE_MAX), 0);
+    CHECK_EQUAL(f.moved + f.refused, 0);
+    tear_down(&f);
+}
+
+TEST(an_object_that_its_owner_does_not_name_stays_where_it_is)
+{
+    set_up_sparse(2, 6);
+    for (uint64_t i = 0; i < OWNERS_MAX; i++) {
+        f.objects[i].unfilled = true;
+    }
+    uint64_t handle = f.objects[0].handle;
+    compact(&f, SIZE_MAX);
+    CHECK_EQUAL(f.moved, 0);
+    CHECK(f.refused > 0);
+    CHECK_EQUAL(f.objects[0].handle, handle);
+    CHECK(all_whole(&f));
+    CHECK(pool_zsmalloc.consistent(f.pool));
+    tear_down(&f);
+}
+
+TEST(what_keeps_one_chain_does_not_keep_the_others)
+{
+    set_up_sparse(10, 6);
+    f.objects[0].unfilled = true;
+    for (int i = 0; i < 20; i++) {
+        compact(&f, SIZE_MAX);
+    }
+    size_t pages = 0; /* the stuck one may stand alone at the end of its chain */
+    pages = pages_held(&f);
+    CHECK(pages <= pages_needed((10 * shape_of(&f, SIZE)->slots + 5) / 6) + shape_of(&f, SIZE)->pages);
+    CHECK(all_whole(&f));
+    f.objects[0].unfilled = false;
+    compact(&f, SIZE_MAX);
+    CHECK_EQUAL(pages_held(&f), pages_needed((10 * shape_of(&f, SIZE)->slots + 5) / 6));
+    tear_down(&f);
+}
+
+TEST(nothing_is_moved_below_an_object_that_keeps_the_end_of_a_lone_chain)
+{
+    set_up_sparse(1, 4);
+    f.objects[(shape_of(&f, SIZE)->slots - 1u) / 4 * 4].unfilled = true;
+    CHECK_EQUAL(compact(&f, SIZE_MAX), 0);
+    CHECK_EQUAL(f.refused, 1);
+    CHECK_EQUAL(f.moved, 0);
+    tear_down(&f);
+}
+
+TEST(a_chain_that_could_not_be_emptied_comes_last)
+{
+    set_up(&f, ROOM);
+    unsigned slots = shape_of(&f, SIZE)->slots;
+    put_range(&f, 0, 6 * slots, SIZE);
+    for (unsigned i = 0; i < 6; i++) {
+        drop_range(&f, i * slots, slots - 3);
+    }
+    const struct zs_class *class = &f.z->classes[f.z->class_of_units[(SIZE - 1) / 16]];
+    uint32_t first = class->groups[__builtin_ctz(class->groups_filled)];
+    for (uint64_t i = 0; i < OWNERS_MAX; i++) {
+        f.objects[i].unfilled = f.objects[i].handle && chain_of(&f, i) == first;
+    }
+    CHECK_EQUAL(compact(&f, 1), 0);
+    CHECK(compact(&f, 1) > 0);
+    CHECK(all_whole(&f));
+    tear_down(&f);
+}
+
+TEST(no_object_is_ever_moved_towards_the_end_of_its_chain)
+{
+    set_up(&f, ROOM);
+    put_range(&f, 0, 25, SIZE);
+    drop_range(&f, 10, 14);
+    f.objects[24].restless = true; /* leaves the lowest free slot free */
+    CHECK_EQUAL(compact(&f, SIZE_MAX), 0);
+    CHECK_EQUAL(f.refused, 1);
+    CHECK_EQUAL(f.moved, 0);
+    CHECK(pool_zsmalloc.consistent(f.pool));
+    CHECK(all_whole(&f));
+    tear_down(&f);
+}
+
+TEST(an_object_that_changes_while_it_is_moved_leaves_no_copy)
+{
+    uint64_t count = set_up_sparse(2, 6);
+    size_t live = (count + 5) / 6;
+    for (uint64_t i = 0; i < OWNERS_MAX; i++) {
+        f.objects[i].restless = true;
+    }
+    compact(&f, SIZE_MAX);
+    CHECK(f.refused > 0);
+    CHECK_EQUAL(f.z->classes[f.z->class_of_units[(SIZE - 1) / 16]].used, live);
+    CHECK(all_whole(&f));
+    CHECK(pool_zsmalloc.consistent(f.pool));
+    tear_down(&f);
+}
+
+static void drop_it(struct fixture *fixture, uint64_t owner)
+{
+    if (fixture->objects[owner].handle) {
+        drop(fixture, owner);
+    }
+}
+
+TEST(objects_may_be_freed_under_compaction)
+{
+    set_up_sparse(6, 3);
+    f.in_hold = drop_it;
+    compact(&f, SIZE_MAX);
+    f.in_hold = NULL;
+    CHECK(pool_zsmalloc.consistent(f.pool));
+    CHECK(all_whole(&f));
+    tear_down(&f);
+}
+
+static void drop_all(struct fixture *fixture, uint64_t owner)
+{
+    for (uint64_t i = 0; i < OWNERS_MAX; i++) {
+        if (i != owner) {
+            drop_it(fixture, i);
+        }
+    }
+}
+
+TEST(all_else_may_be_freed_under_compaction)
+{
+    for (int in_commit = 0; in_commit < 2; in_commit++) {
+        set_up_sparse(6, 3);
+        *(in_commit ? &f.in_commit : &f.in_hold) = drop_all;
+        compact(&f, SIZE_MAX);
+        f.in_hold = f.in_commit = NULL;
+        CHECK(pool_zsmalloc.consistent(f.pool));
+        CHECK(all_whole(&f));
+        compact(&f, SIZE_MAX);
+        CHECK(pages_held(&f) <= 2);
+        tear_down(&f);
+    }
+}
+
+static void put_another(struct fixture *fixture, uint64_t owner)
+{
+    if (!fixture->objects[owner + 2000].handle) {
+        put(fixture, owner + 2000, SIZE);
+    }
+}
+
+TEST(objects_may_be_put_under_compaction_and_never_into_the_chain_that_is_emptied)
+{
+    set_up_sparse(6, 3);
+    f.in_hold = f.in_commit = put_another;
+    compact(&f, SIZE_MAX);
+    f.in_hold = f.in_commit = NULL;
+    CHECK(pool_zsmalloc.consistent(f.pool));
+    CHECK(all_whole(&f));
+    tear_down(&f);
+}
+
+static void compact_again(struct fixture *fixture, uint64_t owner)
+{
+    (void)owner;
+    f.in_hold = NULL;
+    size_t moved = fixture->moved;
+    CHECK_EQUAL(compact(fixture, SIZE_MAX), 0);
+    CHECK_EQUAL(fixture->moved, moved);
+}
+
+TEST(a_second_compaction_leaves_the_class_alone)
+{
+    set_up_sparse(6, 3);
+    f.in_hold = compact_again;
+    CHECK(compact(&f, SIZE_MAX) > 0);
+    CHECK(all_whole(&f));
+    tear_down(&f);
+}
+
+TEST(compaction_that_runs_out_of_memory_leaves_all_whole)
+{
+    for (int64_t failing = 1; failing < 6; failing++) {
+        set_up_sparse(5, 4);
+        put(&f, 1, SIZE);
+        f.memory.fail_countdown = failing;
+        compact(&f, SIZE_MAX);
+        f.memory.fail_countdown = 0;
+        CHECK(pool_zsmalloc.consistent(f.pool));
+        CHECK(all_whole(&f));
+        tear_down(&f);
+    }
+}
+
+/* ---- debug builds, and the checker */
+
+TEST(debug_builds_stop_on_a_dead_handle)
+{
+#ifndef LOCK_CHECKS
+    SKIP("a debug check, and this is not a debug build");
+#else
+    set_up(&f, ROOM);
+    put_range(&f, 0, 3, SIZE);
+    uint64_t handle = f.objects[1].handle;
+    drop(&f, 1);
+    fflush(stdout);
+    for (int in_a_slot = 0; in_a_slot < 2; in_a_slot++) {
+        pid_t child = fork();
+        REQUIRE(child >= 0);
+        if (child == 0) {
+            REQUIRE(freopen("/dev/null", "w", stderr));
+            pool_zsmalloc.map(f.pool, in_a_slot ? f.objects[0].handle + 1 : handle);
+            _exit(0);
+        }
+        int status = 0;
+        REQUIRE(waitpid(child, &status, 0) == child);
+        CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    }
+    tear_down(&f);
+#endif
+}
+
+/* True if the checker objects to the bytes at `at` being `wrong`; puts them back. */
+static bool is_caught(void *at, uint64_t wrong, size_t bytes)
+{
+    uint64_t right = 0;
+    memcpy(&right, at, bytes);
+    memcpy(at, &wrong, bytes);
+    bool caught = !pool_zsmalloc.consistent(f.pool);
+    memcpy(at, &right, bytes);
+    return caught && pool_zsmalloc.consistent(f.pool);
+}
+
+TEST(the_checker_catches_planted_faults)
+{
+    set_up(&f, ROOM);
+    unsigned slots = shape_of(&f, SIZE)->slots;
+    put_range(&f, 0, 4 * slots, SIZE);
+    drop_range(&f, slots, slots);
+    drop_range(&f, 0, 5);                /* a list of free slots */
+    drop_range(&f, 2 * slots, 5);        /* another chain of that group */
+    put_range(&f, 1000, 12, PAGE_BYTES); /* a full chain, of the class before */
+    struct zs_chain *record = zs_chain(f.z, chain_of(&f, 2 * slots + 5));
+    struct zs_chain *full = zs_chain(f.z, chain_of(&f, 1000));
+    struct zs_class *class = &f.z->classes[record->class];
+    struct zs_source *source = &f.z->source;
+    uint32_t other = record->next, number = chain_of(&f, 2 * slots + 5);
+    uint8_t *owners = zs_owners(f.z, shape_of(&f, SIZE), number);
+    unsigned group = zs_group_of(shape_of(&f, SIZE), record->used);
+    put_range(&f, 1100, 60, 3000);
+    drop_range(&f, 1100, 60);
+    pool_zsmalloc.trim(f.pool);
+    put(&f, 1100, 2000);
+    drop(&f, 1100); /* in reserve */
+    REQUIRE(pool_zsmalloc.consistent(f.pool));
+    REQUIRE(other != number && source->free.count && source->reserve_count);
+
+    fflush(stdout);
+    int console = dup(2);
+    REQUIRE(freopen("/dev/null", "w", stderr)); /* the mismatches are wanted here */
+#define CAUGHT(field, wrong) CHECK(is_caught(&(field), (wrong), sizeof(field)))
+    CAUGHT(record->used, record->used + 1u);
+    CAUGHT(record->used, 0);
+    CAUGHT(record->reached, slots + 1u);
+    CAUGHT(record->reached, record->reached - 1u);
+    CAUGHT(record->free, 0);
+    CAUGHT(record->free, 6);          /* a live slot */
+    CAUGHT(record->free, slots + 2u); /* no slot */
+    CAUGHT(record->class, 0);         /* another class */
+    CAUGHT(record->class, 255);       /* no class */
+    CAUGHT(record->pages, record->pages - 1u);
+    CAUGHT(record->pages, ZS_CHAIN_PAGES + 1);
+    CAUGHT(record->next, 0);
+    CAUGHT(record->next, number); /* a ring of its own */
+    CAUGHT(record->next, 1u << 26);
+    CAUGHT(record->prev, chain_of(&f, 1000));
+    CAUGHT(full->next, number);                /* full, and linked */
+    CAUGHT(owners[4], 0x80);                   /* a free slot called live */
+    CAUGHT(owners[6 * ZS_OWNER_BYTES + 4], 0); /* a live one called free */
+    CAUGHT(owners[0], 1);                      /* a list in a circle */
+    CAUGHT(class->groups[group], 0);
+    CAUGHT(class->groups[0], number);
+    CAUGHT(class->groups_filled, 0);
+    CAUGHT(class->groups_filled, class->groups_filled | 1);
+    CAUGHT(class->pages, class->pages + 1);
+    CAUGHT(class->used, class->used - 1);
+    CAUGHT(class->isolated, number);
+    CAUGHT(source->held, source->held + 1);
+    CAUGHT(source->high_water, source->high_water - 1);
+    CAUGHT(source->releasing, 1);
+    CAUGHT(source->reserve_count, 0);
+    CAUGHT(source->reserve[0], number); /* in reserve, and taken */
+    CAUGHT(source->free.count, source->free.count + 1);
+    CAUGHT(zs_chain(f.z, source->reserve[0])->used, 1);
+    CAUGHT(zs_chain(f.z, page_set_lowest(&source->free))->pages, 1);
+#undef CAUGHT
+    fflush(stderr);
+    dup2(console, 2);
+    close(console);
+    tear_down(&f);
+}
+
+int main(void)
+{
+    RUN(every_size_fits_the_slots_of_its_class);
+    RUN(slots_and_their_owners_lie_side_by_side_in_the_chain);
+    RUN(classes_fall_in_size_and_no_two_are_alike);
+    RUN(full_chains_lose_little);
+    RUN(an_empty_pool_holds_no_memory);
+    RUN(a_chain_holds_memory_only_as_far_as_it_is_reached);
+    RUN(objects_are_contiguous_across_pages_and_do_not_overlap);
+    RUN(addresses_are_aligned_to_units);
+    RUN(sizes_of_one_class_share_a_chain);
+    RUN(raw_pages_take_a_page_each);
+    RUN(a_freed_slot_is_used_before_one_that_was_never_reached);
+    RUN(alloc_prefers_the_fullest_chain);
+    RUN(an_empty_chain_stays_in_reserve_and_serves_any_class);
+    RUN(a_chain_from_reserve_keeps_no_more_than_its_new_class_uses);
+    RUN(sizes_that_are_none_are_refused);
+    RUN(create_refuses_sizes_it_cannot_number);
+    RUN(handles_are_never_zero_and_fit_their_bits);
+    RUN(owners_of_all_their_bits_are_kept);
+    RUN(nothing_has_peers);
+    RUN(at_max_bytes_alloc_says_no_memory_until_something_is_freed);
+    RUN(what_the_reserve_holds_is_not_missed_at_the_limit);
+    RUN(each_class_may_have_a_short_chain_in_a_small_pool);
+    RUN(a_pool_of_any_one_size_can_be_filled_to_its_limit);
+    RUN(destroy_frees_objects_that_are_still_there);
+    RUN(trim_gives_memory_back);
+    RUN(what_is_freed_beyond_the_reserve_goes_back_by_itself);
+    RUN(a_reserve_that_runs_over_keeps_a_quarter);
+    RUN(a_create_that_runs_out_of_memory_leaks_nothing);
+    RUN(an_alloc_that_runs_out_of_memory_leaks_nothing);
+    RUN(an_alloc_that_fails_gives_the_reserve_up_and_tries_again);
+    RUN(an_alloc_into_a_freed_slot_needs_no_memory);
+    RUN(where_a_chain_cannot_grow_another_with_a_free_slot_will_do);
+    RUN(compaction_leaves_no_page_that_could_be_spared);
+    RUN(compaction_goes_only_as_far_as_it_is_asked_to);
+    RUN(compaction_copies_no_more_than_it_gives_back);
+    RUN(a_lone_chain_is_drawn_together_and_its_end_given_back);
+    RUN(raw_pages_are_moved_too);
+    RUN(compaction_gives_the_reserve_back_first);
+    RUN(a_dense_pool_is_left_alone);
+    RUN(an_object_that_its_owner_does_not_name_stays_where_it_is);
+    RUN(what_keeps_one_chain_does_not_keep_the_others);
+    RUN(nothing_is_moved_below_an_object_that_keeps_the_end_of_a_lone_chain);
+    RUN(a_chain_that_could_not_be_emptied_comes_last);
+    RUN(no_object_is_ever_moved_towards_the_end_of_its_chain);
+    RUN(an_object_that_changes_while_it_is_moved_leaves_no_copy);
+    RUN(objects_may_be_freed_under_compaction);
+    RUN(all_else_may_be_freed_under_compaction);
+    RUN(objects_may_be_put_under_compaction_and_never_into_the_chain_that_is_emptied);
+    RUN(a_second_compaction_leaves_the_class_alone);
+    RUN(compaction_that_runs_out_of_memory_leaves_all_whole);
+    RUN(debug_builds_stop_on_a_dead_handle);
+    RUN(the_checker_catches_planted_faults);
+    return harness_finish();
+}
