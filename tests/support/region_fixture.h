@@ -23,6 +23,7 @@
 #include "tests/harness.h"
 #include "tests/support/faulty_device.h"
 #include "tests/support/ram_device.h"
+#include "tests/support/test_pool.h"
 
 enum fixture_device {
     FIXTURE_NO_DEVICE,
@@ -256,7 +257,7 @@ static inline void fixture_open(struct fixture *f, struct fixture_options o)
     f->device = fixture_make_device(f, &o);
     REQUIRE(!swap_cache_create(&f->cache, &f->memory, o.slots ? o.slots : 65536));
     struct zswap_options z = {.memory = &f->memory,
-                              .pool = &pool_zbud,
+                              .pool = test_pool(),
                               .max_pool_bytes = o.pool_bytes ? o.pool_bytes : o.budget / 2,
                               .accept_threshold_percent = 90,
                               .writeback = o.writeback,

@@ -7,17 +7,19 @@
 #include <string.h>
 
 #include "base/atomic.h"
+#include "tests/support/test_pool.h"
 
 /* What is known of an object, by its handle: live, how often it is mapped, and its length. */
-#define HANDLES (1u << 19)
+#define HANDLES (1u << 20)
 #define LIVE (1u << 31)
 #define POISON_MAX 64
 
 static uint32_t states[HANDLES]; /* atomic */
 static uint16_t lengths[HANDLES];
-static uint64_t misuses, objects; /* atomic */
-static int64_t highest;           /* handle since the pool was made; atomic */
-static uint32_t one_in;           /* atomic */
+static uint64_t misuses, objects, moves; /* atomic */
+static int64_t highest;                  /* handle since the pool was made; atomic */
+static uint32_t one_in;                  /* atomic */
+static const struct pool_ops *watched;   /* of the cache that uses this pool */
 
 static void give_way(void)
 {
@@ -47,11 +49,13 @@ static bool is_known(uint64_t handle)
 
 static int create(struct pool **pool, struct memory *memory, size_t max_bytes)
 {
-    int error = pool_zbud.create(pool, memory, max_bytes);
+    watched = test_pool();
+    int error = watched->create(pool, memory, max_bytes);
     if (!error) {
         memset(states, 0, (size_t)(atomic_read_relaxed(&highest) + 1) * sizeof states[0]);
         atomic_set_relaxed(&highest, 0);
         atomic_set_relaxed(&objects, 0);
+        atomic_set_relaxed(&moves, 0);
         (*pool)->ops = &restless_pool;
     }
     return error;
@@ -59,17 +63,22 @@ static int create(struct pool **pool, struct memory *memory, size_t max_bytes)
 
 static void destroy(struct pool *pool)
 {
-    pool_zbud.destroy(pool);
+    watched->destroy(pool);
+}
+
+static void note_live(uint64_t handle, size_t bytes)
+{
+    atomic_add_relaxed(&objects, 1);
+    atomic_raise_relaxed(&highest, (int64_t)handle);
+    lengths[handle] = (uint16_t)bytes;
+    check(atomic_swap_acq_rel(&states[handle], LIVE) == 0, handle, "was given out twice");
 }
 
 static int alloc(struct pool *pool, size_t bytes, uint64_t owner, uint64_t *handle)
 {
-    int error = pool_zbud.alloc(pool, bytes, owner, handle);
+    int error = watched->alloc(pool, bytes, owner, handle);
     if (!error && is_known(*handle)) {
-        atomic_add_relaxed(&objects, 1);
-        atomic_raise_relaxed(&highest, (int64_t)*handle);
-        lengths[*handle] = (uint16_t)bytes;
-        check(atomic_swap_acq_rel(&states[*handle], LIVE) == 0, *handle, "was given out twice");
+        note_live(*handle, bytes);
     }
     give_way();
     return error;
@@ -79,8 +88,8 @@ static void release(struct pool *pool, uint64_t handle)
 {
     give_way();
     if (is_known(handle)) {
-        memset(pool_zbud.map(pool, handle), 0xdd, min_size(lengths[handle], POISON_MAX));
-        pool_zbud.unmap(pool, handle);
+        memset(watched->map(pool, handle), 0xdd, min_size(lengths[handle], POISON_MAX));
+        watched->unmap(pool, handle);
         uint32_t before = atomic_swap_acq_rel(&states[handle], 0);
         check(before & LIVE, handle, "was freed twice");
         check(!(before & ~LIVE), handle, "was freed while in use");
@@ -89,7 +98,7 @@ static void release(struct pool *pool, uint64_t handle)
         }
         atomic_sub_relaxed(&objects, 1);
     }
-    pool_zbud.free(pool, handle);
+    watched->free(pool, handle);
 }
 
 static void *map(struct pool *pool, uint64_t handle)
@@ -98,12 +107,12 @@ static void *map(struct pool *pool, uint64_t handle)
         check(atomic_add_acq_rel(&states[handle], 1) & LIVE, handle, "is used and is not there");
     }
     give_way();
-    return pool_zbud.map(pool, handle);
+    return watched->map(pool, handle);
 }
 
 static void unmap(struct pool *pool, uint64_t handle)
 {
-    pool_zbud.unmap(pool, handle);
+    watched->unmap(pool, handle);
     if (is_known(handle)) {
         check(atomic_sub_acq_rel(&states[handle], 1) & LIVE, handle, "went while it was in use");
     }
@@ -112,22 +121,69 @@ static void unmap(struct pool *pool, uint64_t handle)
 
 static size_t total_size(struct pool *pool)
 {
-    return pool_zbud.total_size(pool);
+    return watched->total_size(pool);
 }
 
 static size_t peers(struct pool *pool, uint64_t handle, uint64_t *owners, size_t room)
 {
-    return pool_zbud.peers(pool, handle, owners, room);
+    return watched->peers(pool, handle, owners, room);
 }
 
 static size_t trim(struct pool *pool)
 {
-    return pool_zbud.trim(pool);
+    return watched->trim(pool);
+}
+
+/* ---- compaction */
+
+/* The mover of who calls compact, behind which the new object is noted and the old one is in use until the end. */
+struct watched_mover {
+    const struct pool_mover *mover;
+    void *context;
+};
+
+static bool hold(void *context, uint64_t owner, uint64_t handle)
+{
+    struct watched_mover *w = context;
+    give_way();
+    bool held = w->mover->hold(w->context, owner, handle);
+    if (held && is_known(handle)) {
+        check(atomic_add_acq_rel(&states[handle], 1) & LIVE, handle, "is to be moved and is not there");
+    }
+    give_way();
+    return held;
+}
+
+static bool commit(void *context, uint64_t owner, uint64_t handle, uint64_t moved)
+{
+    struct watched_mover *w = context;
+    give_way();
+    if (!is_known(handle) || !is_known(moved)) {
+        return w->mover->commit(w->context, owner, handle, moved);
+    }
+    note_live(moved, lengths[handle]);
+    check(atomic_sub_acq_rel(&states[handle], 1) & LIVE, handle, "went while it was moved");
+    bool done = w->mover->commit(w->context, owner, handle, moved);
+    atomic_add_relaxed(&moves, done);
+    if (!done) { /* and the pool frees it */
+        check(atomic_swap_acq_rel(&states[moved], 0) == LIVE, moved, "is in use, and was not moved");
+        atomic_sub_relaxed(&objects, 1);
+    }
+    give_way();
+    return done;
+}
+
+static const struct pool_mover watching_mover = {.hold = hold, .commit = commit};
+
+static size_t compact(struct pool *pool, size_t bytes, const struct pool_mover *mover, void *context)
+{
+    struct watched_mover w = {.mover = mover, .context = context};
+    return watched->compact ? watched->compact(pool, bytes, &watching_mover, &w) : 0;
 }
 
 static bool consistent(struct pool *pool)
 {
-    return pool_zbud.consistent(pool);
+    return watched->consistent(pool);
 }
 
 const struct pool_ops restless_pool = {
@@ -141,6 +197,7 @@ const struct pool_ops restless_pool = {
     .total_size = total_size,
     .peers = peers,
     .trim = trim,
+    .compact = compact,
     .consistent = consistent,
 };
 
@@ -157,6 +214,11 @@ uint64_t restless_misuses(void)
 uint64_t restless_objects(void)
 {
     return atomic_read_relaxed(&objects);
+}
+
+uint64_t restless_moves(void)
+{
+    return atomic_read_relaxed(&moves);
 }
 
 /* ---- the device */

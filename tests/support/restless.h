@@ -12,7 +12,7 @@
 #include "pool/pool.h"
 #include "swap/device.h"
 
-/* zbud. */
+/* test_pool(). */
 extern const struct pool_ops restless_pool;
 
 /* Stands before `inner`, which it closes. */
@@ -24,7 +24,8 @@ void restless_set(unsigned n);
 /* Misuses of the pool since the last call. Each of the first was printed. */
 uint64_t restless_misuses(void);
 
-/* Objects in the pool now, by its own count. */
+/* Objects in the pool now, by its own count; and how many a compaction has moved since it was made. */
 uint64_t restless_objects(void);
+uint64_t restless_moves(void);
 
 #endif

@@ -7,6 +7,7 @@
 #include "tests/support/faulty_device.h"
 #include "tests/support/pages.h"
 #include "tests/support/ram_device.h"
+#include "tests/support/test_pool.h"
 #include "zswap/zswap.h"
 
 #define TYPE 1
@@ -31,7 +32,7 @@ static inline void fixture_prepare(struct fixture *f, size_t max_pool_bytes, enu
     f->device = faulty_device_create(ram_device_create(16 << 20, device_mode));
     REQUIRE(swap_cache_create(&f->swap_cache, &f->memory, 1024) == 0);
     f->options = (struct zswap_options){.memory = &f->memory,
-                                        .pool = &pool_zbud,
+                                        .pool = test_pool(),
                                         .max_pool_bytes = max_pool_bytes,
                                         .accept_threshold_percent = 90,
                                         .writeback = writeback,
