@@ -14,6 +14,7 @@ static const char *const rank_names[LOCK_RANKS] = {
     [LOCK_RANK_RECLAIM] = "reclaim",
     [LOCK_RANK_CLUSTER] = "cluster",
     [LOCK_RANK_WRITEBACK] = "writeback",
+    [LOCK_RANK_COMPACT] = "compaction",
     [LOCK_RANK_CONTEXT] = "context",
     [LOCK_RANK_DEVICE] = "device",
     [LOCK_RANK_SWAP_CACHE] = "swap cache",

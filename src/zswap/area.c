@@ -78,6 +78,15 @@ static void link_newest(struct area *area, uint32_t link)
     area->linked++;
 }
 
+static void link_oldest(struct area *area, uint32_t link)
+{
+    mutex_assert_held(&area->lru_lock);
+    *links_of(area, link) = (struct lru_links){.newer = area->oldest};
+    *(area->oldest ? &links_of(area, area->oldest)->older : &area->newest) = link;
+    area->oldest = link;
+    area->linked++;
+}
+
 static bool is_in_pool(struct area *area, uint64_t offset)
 {
     uint64_t *word = area_word(area, offset);
@@ -98,6 +107,16 @@ void area_lru_add(struct area *area, uint64_t offset)
         unlink_entry(area, link);
     }
     link_newest(area, link);
+}
+
+void area_lru_restore(struct area *area, uint64_t offset)
+{
+    uint32_t link = (uint32_t)offset + 1;
+    SCOPED_LOCK(&area->lru_lock);
+    /* As in area_lru_add. */
+    if (is_in_pool(area, offset) && sparse_get_for_write(&area->links, offset) && !is_linked(area, link)) {
+        link_oldest(area, link);
+    }
 }
 
 void area_lru_drop(struct area *area, uint64_t offset)

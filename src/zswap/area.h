@@ -60,6 +60,9 @@ bool area_confirm(struct area *area, uint64_t offset);
 /* Links the entry as the newest, if its word is POOL. */
 void area_lru_add(struct area *area, uint64_t offset);
 
+/* Links the entry as the oldest, if its word is POOL and it is not linked. */
+void area_lru_restore(struct area *area, uint64_t offset);
+
 /* Unlinks the entry, if its word is not POOL. */
 void area_lru_drop(struct area *area, uint64_t offset);
 

@@ -57,6 +57,10 @@ struct zswap {
     struct writeback *writeback; /* NULL if nothing can be written back */
     struct counter_shard *counters;
 
+    /* One compaction at a time; an area that it has found stays whole. Only tried, but by who destroys an area. */
+    struct mutex compact_lock;
+    uint32_t compact_pause; /* stores at the limit until the next attempt; atomic hint */
+
     size_t max_pool_bytes; /* atomic, relaxed: a recent value will do */
     unsigned accept_threshold_percent;
     uint32_t
@@ -108,6 +112,18 @@ int decode_object(struct zswap *z, struct context *context, uint64_t word, void 
 
 /* invalidate.c: zswap_invalidate_range in an area that may no longer be in the table. */
 uint64_t invalidate_in_area(struct zswap *z, struct area *area, uint64_t first, uint64_t pages);
+
+/* compact.c: what pool.h calls compact. Does nothing, and returns 0, where objects never move and while another thread is at it. */
+size_t compact_pool(struct zswap *z, size_t bytes);
+
+/* The same for a store at the limit: not at once again if the last attempt won nothing. */
+size_t compact_at_limit(struct zswap *z, size_t bytes);
+
+/* There may be more to win than at the last attempt. */
+void compact_retry(struct zswap *z);
+
+/* Returns once no compaction knows an area that was taken out of the table before. */
+void compact_forget_areas(struct zswap *z);
 
 /* writeback.c */
 int writeback_create(struct zswap *z);

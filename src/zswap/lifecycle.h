@@ -33,7 +33,7 @@
  * orphan and frees it), reclaim against store cannot publish old data (5).
  *
  * The table is bounded by the number of holders: every load holds one object at a time under one context, every
- * write buffer a fixed number. So an orphan's birth never fails.
+ * write buffer a fixed number, a compaction one. So an orphan's birth never fails.
  */
 #ifndef UZSWAP_ZSWAP_LIFECYCLE_H
 #define UZSWAP_ZSWAP_LIFECYCLE_H

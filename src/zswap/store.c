@@ -13,7 +13,7 @@
 /* Less than this much saved is not worth a decompression. */
 #define COMPRESSED_MAX (PAGE_BYTES - 64)
 
-/* At the limit, a store starts writing back this many bytes of the oldest entries. */
+/* At the limit, a store wins this many bytes by compaction, or starts writing back as many of the oldest entries. */
 #define WRITEBACK_STEP (64 * 1024)
 
 /* While writes are in flight, the pool may be over its limit by this much: a store does not wait for them. */
@@ -23,7 +23,7 @@ static size_t slack(size_t limit)
 }
 
 /* The limit with hysteresis (the kernel's max_pool_percent and accept_threshold_percent), except that it makes room
- * by writing back the oldest instead of refusing the newest. False if there is no room. */
+ * by compaction, and if that wins nothing by writing back the oldest, instead of refusing the newest. False if there is no room. */
 static bool make_room(struct zswap *z)
 {
     size_t limit = atomic_read_relaxed(&z->max_pool_bytes);
@@ -38,13 +38,20 @@ static bool make_room(struct zswap *z)
         z->pool->ops->trim(z->pool);
     }
     zswap_writeback_reap(z, false);
+    size_t won = compact_at_limit(z, WRITEBACK_STEP);
     total = z->pool->ops->total_size(z->pool);
     if (total <= limit / 100 * z->accept_threshold_percent) {
         atomic_set_relaxed(&z->over_limit, 0);
         return true;
     }
+    if (won >= PAGE_BYTES && total < limit) {
+        return true; /* what this store takes was won without any entry leaving */
+    }
     /* While another thread starts writebacks, perhaps on a device that makes it wait, who has slack goes on. */
     size_t started = writeback_start(z, WRITEBACK_STEP, total >= limit + slack(limit));
+    if (started) {
+        compact_retry(z); /* objects scattered over the pool will leave it */
+    }
     total = z->pool->ops->total_size(z->pool);
     return total < limit || (total < limit + slack(limit) && (started || zswap_writeback_in_flight(z)));
 }

@@ -31,6 +31,9 @@ static bool options_are_good(const struct zswap_options *o)
  * far. */
 #define POOL_ROOM_MAX ((size_t)1 << 42)
 
+/* What zswap_trim compacts at most: a millisecond's work. */
+#define TRIM_STEP ((size_t)1 << 20)
+
 /* Address space for the pool: the limit may be raised later, and is overshot a little while writes are in flight. */
 static size_t pool_room(size_t max_pool_bytes)
 {
@@ -44,7 +47,7 @@ static int create_parts(struct zswap *z, const struct zswap_options *o)
         return -ENOMEM;
     }
     int error =
-        lifecycle_init(&z->lifecycle, z->memory, CONTEXTS_MAX + writeback_capacity(), release_object, z);
+        lifecycle_init(&z->lifecycle, z->memory, CONTEXTS_MAX + writeback_capacity() + 1, release_object, z);
     if (!error) {
         error = contexts_init(&z->contexts, z->memory, &o->codec);
     }
@@ -70,6 +73,7 @@ int zswap_create(struct zswap **zswap, const struct zswap_options *options)
         return -ENOMEM;
     }
     z->memory = options->memory;
+    mutex_init(&z->compact_lock, LOCK_RANK_COMPACT);
     z->swap_cache = options->swap_cache;
     z->mode = options->device ? options->writeback : ZSWAP_WRITEBACK_OFF;
     z->device = z->mode == ZSWAP_WRITEBACK_OFF ? NULL : options->device;
@@ -133,6 +137,7 @@ void zswap_area_destroy(struct zswap *z, uint32_t type)
         return;
     }
     writeback_forget_area(z, type);
+    compact_forget_areas(z);
     invalidate_in_area(z, area, 0, area->pages);
     area_destroy(area);
     memory_unmap(z->memory, area, sizeof *area, ACCOUNT_TABLES);
@@ -155,7 +160,8 @@ size_t zswap_max_pool_bytes(const struct zswap *z)
 
 size_t zswap_trim(struct zswap *z)
 {
-    return z->pool->ops->trim(z->pool);
+    size_t won = z->pool->ops->trim(z->pool);
+    return won + compact_pool(z, TRIM_STEP);
 }
 
 static bool next_used(void *context, uint64_t *position, uint64_t *bytes)

@@ -130,11 +130,12 @@ size_t zswap_max_pool_bytes(const struct zswap *zswap);
 
 void zswap_get_stats(struct zswap *zswap, struct zswap_stats *stats);
 
-/* Gives memory that the pool keeps in reserve back. Bytes. */
+/* Gives memory that the pool keeps in reserve back, and then compacts the pool, a step of bounded length. Bytes. */
 size_t zswap_trim(struct zswap *zswap);
 
 /* In a forked child, before anything else is done with the cache: makes the device the child's own. The
- * caller has made sure that at the fork no verb was running and no writeback in flight. 0 or -errno. */
+ * caller has made sure that at the fork no verb was running (so no compaction, which runs inside stores and zswap_trim
+ * only) and no writeback in flight. 0 or -errno. */
 int zswap_fork_child(struct zswap *zswap);
 
 /* Re-derives all counters and lists, with everything else standing still; prints each mismatch. */

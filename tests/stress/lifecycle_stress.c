@@ -14,7 +14,7 @@
  * The pool and the device give way in the middle of verbs (tests/support/restless.h), so that threads meet inside of them, and
  * the pool watches that nothing is freed twice, or in use. Each page names its version, and no two stores have the same.
  *
- * UZSWAP_STRESS_VERBS sets the number of verbs, UZSWAP_STRESS_THREADS that of threads, UZSWAP_STRESS_SEED what they do.
+ * UZSWAP_TEST_POOL names the pool, UZSWAP_STRESS_VERBS sets the number of verbs, UZSWAP_STRESS_THREADS that of threads, UZSWAP_STRESS_SEED what they do.
  */
 #include <pthread.h>
 #include <time.h>
@@ -494,7 +494,9 @@ static void stress(struct run wanted)
     for (unsigned key = 0; key < run.keys; key++) {
         most = max_size(most, recorder.histories[key].most);
     }
-    printf("# at most %zu states of one entry's history at one time\n", most);
+    printf("# at most %zu states of one entry's history at one time; %llu objects moved\n", most,
+           (unsigned long long)restless_moves());
+    CHECK(!test_pool()->compact || restless_moves() > epochs);
     restless_set(0);
     REQUIRE(!violated);
     struct zswap_stats stats = stats_of(&f);

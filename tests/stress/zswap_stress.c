@@ -16,7 +16,7 @@
  * `free`: no lock, several stores of an entry at once: whole pages, of that entry, of a version that somebody began to
  * store; and after a store of one thread alone (at the end), just that.
  *
- * UZSWAP_STRESS_ROUNDS sets the rounds of each thread, UZSWAP_STRESS_THREADS their number.
+ * UZSWAP_TEST_POOL names the pool, UZSWAP_STRESS_ROUNDS sets the rounds of each thread, UZSWAP_STRESS_THREADS their number.
  */
 #include <pthread.h>
 #include <sched.h>

@@ -17,8 +17,8 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-LIFECYCLE, STORE, LOAD, WRITEBACK, AREA, CONTEXT = (
-    f"src/zswap/{name}.c" for name in ("lifecycle", "store", "load", "writeback", "area", "context"))
+LIFECYCLE, STORE, LOAD, WRITEBACK, AREA, CONTEXT, COMPACT = (
+    f"src/zswap/{name}.c" for name in ("lifecycle", "store", "load", "writeback", "area", "context", "compact"))
 
 # file: which; edits: (old, new) pairs; program: explore-lifecycles, explore-narrow (one load of an entry at a time, one chain of orphans) or explore-whole;
 # sets: where to look, in order; one with a colon is a scenario
@@ -130,6 +130,16 @@ MUTATIONS = [
                "        cpu_relax();\n    }\n"
                "    uint64_t old = lifecycle_replace(&z->lifecycle, slot, word);\n    count_change(z, old, word);\n    if (old) {")],
              WHOLE, ("hang",)),
+    Mutation("a compaction takes whatever object the entry has for the one it copies", COMPACT,
+             [("entry_kind(word) == ENTRY_POOL && entry_name(word) == handle &&", "entry_kind(word) == ENTRY_POOL && handle &&")],
+             WHOLE, ("pairs",)),
+    Mutation("a compaction that finds another object keeps its hold", COMPACT,
+             [("        lifecycle_unhold(&z->lifecycle, word, held);\n", "")], WHOLE, ("pairs",)),
+    Mutation("a move that came too late is taken for done", COMPACT,
+             [("    if (!lifecycle_move(&move->z->lifecycle, move->word, held, next)) {\n        return false;\n    }\n",
+               "    lifecycle_move(&move->z->lifecycle, move->word, held, next);\n")], WHOLE, ("pairs",)),
+    Mutation("an entry that is moved under a writeback is lost to the LRU", COMPACT,
+             [("    area_lru_restore(move->area, move->offset);\n", "")], WHOLE, ("pairs",)),
 ]
 
 

@@ -3,7 +3,8 @@
  * The whole cache under the explorer: the verbs of src/zswap/ as they are, with its index, its LRU, its contexts, its
  * writeback, the swap cache and the swap map, behind the interface of a lifecycle. What lies around them is small and checks its use:
  *
- *   pool     objects that know whether they are alive, looked at when they are mapped and when they are unmapped
+ *   pool     objects that know whether they are alive, looked at when they are mapped and when they are unmapped; a compaction moves
+ *            one of them, whichever
  *   codec    keeps a page's first words: compressed, poor (4096 bytes), or same-filled, as explore_choose says
  *   device   a few slots; a write is done, fails, or is never answered
  */
@@ -85,6 +86,7 @@ int codec_decompress(struct codec_context *context, enum codec_format format, vo
 
 struct object {
     uint32_t alive, mapped;
+    uint64_t owner;
     uint64_t bytes[COMPRESSED_BYTES / 8];
 };
 
@@ -100,23 +102,29 @@ static struct checked_pool *pool_of(struct pool *pool)
     return (struct checked_pool *)pool;
 }
 
-static int pool_alloc(struct pool *pool, size_t bytes, uint64_t owner, uint64_t *handle)
+/* The lowest free name. 0 or -ENOMEM. */
+static int take_free(struct checked_pool *p, uint64_t owner, uint64_t *handle)
 {
-    struct checked_pool *p = pool_of(pool);
-    (void)bytes, (void)owner;
-    WORLD_POINT(EXPLORE_UPDATE, "pool: alloc");
-    if (world_fails(p->world, WORLD_NO_MEMORY, "pool: no memory")) {
-        return -ENOMEM;
-    }
     for (uint64_t i = 1; i < OBJECTS; i++) {
         if (!p->objects[i].alive) {
-            p->objects[i] = (struct object){.alive = 1};
+            p->objects[i] = (struct object){.alive = 1, .owner = owner};
             p->used++;
             *handle = i;
             return 0;
         }
     }
     return -ENOMEM;
+}
+
+static int pool_alloc(struct pool *pool, size_t bytes, uint64_t owner, uint64_t *handle)
+{
+    struct checked_pool *p = pool_of(pool);
+    (void)bytes;
+    WORLD_POINT(EXPLORE_UPDATE, "pool: alloc");
+    if (world_fails(p->world, WORLD_NO_MEMORY, "pool: no memory")) {
+        return -ENOMEM;
+    }
+    return take_free(p, owner, handle);
 }
 
 static void pool_free(struct pool *pool, uint64_t handle)
@@ -167,6 +175,44 @@ static size_t pool_trim(struct pool *pool)
     return 0;
 }
 
+/* One of the live objects; 0 if there is none. */
+static uint64_t pick(const struct checked_pool *p)
+{
+    unsigned n = p->used > 1 ? explore_choose(p->used, "pool: which object to move") : 0;
+    for (uint64_t i = 1; i < OBJECTS; i++) {
+        if (p->objects[i].alive && n-- == 0) {
+            return i;
+        }
+    }
+    return 0;
+}
+
+/* As zsmalloc does it, for one object: pick it and a place for it in one step, then hold, copy and commit. But here the names
+ * of objects that are freed meanwhile are given out again, which the mover must bear, too. */
+static size_t pool_compact(struct pool *pool, size_t bytes, const struct pool_mover *mover, void *context)
+{
+    struct checked_pool *p = pool_of(pool);
+    uint64_t to;
+    (void)bytes;
+    WORLD_POINT(EXPLORE_UPDATE, "pool: pick");
+    uint64_t from = pick(p);
+    uint64_t owner = p->objects[from].owner;
+    if (!from || take_free(p, owner, &to)) {
+        return 0;
+    }
+    bool moved = mover->hold(context, owner, from);
+    if (moved) {
+        memcpy(pool_map(pool, to), pool_map(pool, from), sizeof p->objects[0].bytes);
+        pool_unmap(pool, from);
+        pool_unmap(pool, to);
+        moved = mover->commit(context, owner, from, to);
+    }
+    if (!moved) {
+        pool_free(pool, to);
+    }
+    return moved ? PAGE_BYTES : 0;
+}
+
 static bool pool_consistent(struct pool *pool)
 {
     uint32_t alive = 0;
@@ -193,6 +239,7 @@ static const struct pool_ops checked_pool_ops = {
     .total_size = pool_total_size,
     .peers = pool_peers,
     .trim = pool_trim,
+    .compact = pool_compact,
     .consistent = pool_consistent,
 };
 
@@ -446,6 +493,13 @@ static bool whole_writeback(struct cache *c, unsigned key)
     return zswap_find(c->zswap, entry_of(key)) == ZSWAP_ON_DEVICE;
 }
 
+/* Some entry, whichever it is. */
+static bool whole_move(struct cache *c, unsigned key)
+{
+    (void)key;
+    return compact_pool(c->zswap, 1) != 0;
+}
+
 /* The cache checks itself: the world's own pool and device are not used. */
 static void whole_survey(struct cache *c, unsigned *objects, unsigned *slots)
 {
@@ -472,5 +526,6 @@ const struct lifecycle_ops lifecycle_whole = {
     .invalidate = whole_invalidate,
     .invalidate_area = whole_invalidate_area,
     .writeback = whole_writeback,
+    .move = whole_move,
     .survey = whole_survey,
 };

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Compaction: how the cache lets the pool move objects (struct pool_mover in pool/pool.h).
+ *
+ * A handle stands in one place only, the entry's word; so an object is moved by holding it as a load does, copying it, and
+ * swapping the word for one with the new handle (lifecycle_move). Store, invalidate and loads go on meanwhile, and win: what they
+ * change makes the swap fail, and the copy is dropped. Nobody waits for a compaction but who destroys an area.
+ *
+ * Counters do not change: the entry is where it was, of the same length. Nor does the LRU; but a writeback that began
+ * between hold and commit has taken the entry out of it, and will find that it has nothing to publish, so the entry is
+ * linked again, at the end where it was taken.
+ *
+ * Who compacts: a store at the limit, before it starts a writeback (compact_at_limit), and zswap_trim.
+ */
+#include "zswap/internal.h"
+
+/* After an attempt in vain, so many stores at the limit do not try. */
+#define PAUSE 32
+
+struct move {
+    struct zswap *z;
+    struct area *area; /* in the table when it was found: who takes it out waits for compact_lock */
+    uint64_t offset;
+    uint64_t *word, held;
+};
+
+/* The entry of this object, and nobody about to take it out of the pool. */
+static bool is_movable(uint64_t word, uint64_t handle)
+{
+    return entry_kind(word) == ENTRY_POOL && entry_name(word) == handle && !(word & ENTRY_WB);
+}
+
+static bool hold(void *context, uint64_t owner, uint64_t handle)
+{
+    struct move *move = context;
+    struct zswap *z = move->z;
+    struct swap_entry entry = entry_unpack(owner);
+    struct area *area = area_of(z, entry);
+    uint64_t *word = area ? area_word(area, entry.offset) : NULL;
+    /* One that as many hold as can is left alone: those may wait for a device. */
+    uint64_t held = word ? lifecycle_try_hold(word, false) : 0;
+    if (!entry_is_object(held)) {
+        return false;
+    }
+    if (!is_movable(held, handle)) {
+        lifecycle_unhold(&z->lifecycle, word, held);
+        return false;
+    }
+    *move = (struct move){.z = z, .area = area, .offset = entry.offset, .word = word, .held = held};
+    return true;
+}
+
+static bool commit(void *context, uint64_t owner, uint64_t handle, uint64_t moved)
+{
+    struct move *move = context;
+    uint64_t held = move->held;
+    (void)owner, (void)handle;
+    uint64_t next = entry_make(ENTRY_POOL, moved, entry_bytes(held), entry_format(held));
+    if (!lifecycle_move(&move->z->lifecycle, move->word, held, next)) {
+        return false;
+    }
+    area_lru_restore(move->area, move->offset);
+    return true;
+}
+
+size_t compact_pool(struct zswap *z, size_t bytes)
+{
+    static const struct pool_mover mover = {.hold = hold, .commit = commit};
+    if (!z->pool->ops->compact || !mutex_try_lock(&z->compact_lock)) {
+        return 0;
+    }
+    struct move move = {.z = z};
+    size_t won = z->pool->ops->compact(z->pool, bytes, &mover, &move);
+    mutex_unlock(&z->compact_lock);
+    return won;
+}
+
+size_t compact_at_limit(struct zswap *z, size_t bytes)
+{
+    uint32_t pause = atomic_read_relaxed(&z->compact_pause);
+    if (pause) {
+        atomic_set_relaxed(&z->compact_pause, pause - 1);
+        return 0;
+    }
+    size_t won = compact_pool(z, bytes);
+    if (won < PAGE_BYTES) {
+        atomic_set_relaxed(&z->compact_pause, PAUSE);
+    }
+    return won;
+}
+
+void compact_retry(struct zswap *z)
+{
+    atomic_set_relaxed(&z->compact_pause, 0);
+}
+
+void compact_forget_areas(struct zswap *z)
+{
+    mutex_lock(&z->compact_lock);
+    mutex_unlock(&z->compact_lock);
+}
