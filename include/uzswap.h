@@ -46,7 +46,7 @@ enum uzswap_writeback {
 /* Zero or NULL stands for the default of each field. */
 struct uzswap_options {
     size_t memory;          /* the budget in bytes; must be given, 8 MiB or more */
-    const char *pool;       /* "zbud" */
+    const char *pool;       /* "zsmalloc" */
     const char *compressor; /* NAME or NAME:LEVEL: "lz4" (default), "lz4hc", "zstd", "deflate" */
     const char *swap;   /* "file:" (an unlinked file in $TMPDIR or /tmp; default), "file:/FOLDER", "none" */
     uint64_t swap_size; /* most bytes on the device; default 64 GiB */

@@ -25,7 +25,7 @@ const struct run_option run_option_table[] = {
     {"memory", "UZSWAP_MEMORY", RUN_OPTION_SIZE, FIELD(memory), .least = RUN_MEMORY_MIN, .most = SIZE_MOST,
      .argument = "SIZE", .default_value = "75%",
      .help = "The budget: all the RAM that the program's pages, the pool and\nuzswap's tables may take."},
-    {"pool", "UZSWAP_POOL", RUN_OPTION_TEXT, FIELD(pool), .argument = "NAME", .default_value = "zbud",
+    {"pool", "UZSWAP_POOL", RUN_OPTION_TEXT, FIELD(pool), .argument = "NAME", .default_value = "zsmalloc",
      .help = "The allocator that holds compressed pages."},
     {"compressor", "UZSWAP_COMPRESSOR", RUN_OPTION_TEXT, FIELD(compressor), .argument = "NAME[:LEVEL]",
      .default_value = "lz4", .help = "How pages are compressed."},

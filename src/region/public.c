@@ -32,7 +32,7 @@ static struct cache_settings settings_of(struct uzswap *u, const struct uzswap_o
     };
     return (struct cache_settings){
         .memory = &u->memory,
-        .pool = o->pool ? o->pool : "zbud",
+        .pool = o->pool ? o->pool : "zsmalloc",
         .compressor = o->compressor ? o->compressor : "lz4",
         .swap = o->swap ? o->swap : "file:",
         .swap_size = o->swap_size ? o->swap_size : SWAP_SIZE_DEFAULT,

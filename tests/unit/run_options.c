@@ -58,7 +58,7 @@ TEST(defaults)
 {
     run_options_default(&options);
     CHECK_EQUAL(options.memory, (run_options_machine_memory() / 100 * 75) & ~(PAGE_BYTES - 1));
-    CHECK_TEXT(options.pool, "zbud");
+    CHECK_TEXT(options.pool, "zsmalloc");
     CHECK_TEXT(options.compressor, "lz4");
     CHECK_TEXT(options.swap, "file:");
     CHECK_EQUAL(options.swap_size, 64 * GIB);
