@@ -6,7 +6,6 @@
  * whose `prev` is the page before it can be on one list, once. So when the lists together have as many pages as there
  * are records that should be listed, they are the same pages.
  */
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "pool/zbud.h"
@@ -17,40 +16,31 @@ struct findings {
     bool good;
 };
 
-__attribute__((format(printf, 3, 4))) static void mismatch(struct findings *f, uint32_t page,
-                                                           const char *format, ...)
-{
-    char text[160];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    fprintf(stderr, "zbud: page %u: %s\n", page, text);
-    f->good = false;
-}
+#define MISMATCH(f, page, format, ...)                                                                       \
+    ((f)->good = false, (void)fprintf(stderr, "zbud: page %u: " format "\n", page, ##__VA_ARGS__))
 
 static void check_record(const struct zbud *z, uint32_t page, struct findings *f)
 {
     const struct zbud_page *record = sparse_get(&z->records, page);
     if (!record) {
-        mismatch(f, page, "has no record");
+        MISMATCH(f, page, "has no record");
         return;
     }
     unsigned first = record->chunks[ZBUD_FIRST], last = record->chunks[ZBUD_LAST];
     if (first + last > ZBUD_CHUNKS || last == ZBUD_CHUNKS) {
-        mismatch(f, page, "buddies of %u and %u chunks", first, last);
+        MISMATCH(f, page, "buddies of %u and %u chunks", first, last);
     }
     bool has_buddy = first || last;
     if (has_buddy != page_source_is_taken(&z->source, page)) {
-        mismatch(f, page, "buddies of %u and %u chunks, but the page is %s", first, last,
+        MISMATCH(f, page, "buddies of %u and %u chunks, but the page is %s", first, last,
                  has_buddy ? "not taken" : "taken");
     }
     if (!zbud_list_of(record) && (record->next || record->prev)) {
-        mismatch(f, page, "belongs on no list and is linked to %u and %u", record->prev, record->next);
+        MISMATCH(f, page, "belongs on no list and is linked to %u and %u", record->prev, record->next);
     }
     for (int buddy = ZBUD_FIRST; buddy <= ZBUD_LAST; buddy++) {
         if (!record->chunks[buddy] && record->owners[buddy]) {
-            mismatch(f, page, "buddy %d is gone and has owner %lx", buddy,
+            MISMATCH(f, page, "buddy %d is gone and has owner %lx", buddy,
                      (unsigned long)record->owners[buddy]);
         }
     }
@@ -62,18 +52,18 @@ static void check_record(const struct zbud *z, uint32_t page, struct findings *f
 static uint64_t check_list(const struct zbud *z, unsigned n, struct findings *f)
 {
     if ((z->lists[n] != 0) != (z->lists_filled >> n & 1)) {
-        mismatch(f, z->lists[n], "heads list %u, and its bit says otherwise", n);
+        MISMATCH(f, z->lists[n], "heads list %u, and its bit says otherwise", n);
     }
     uint64_t count = 0;
     uint32_t before = 0;
     for (uint32_t page = z->lists[n]; page;) {
         const struct zbud_page *record = page <= z->source.high_water ? sparse_get(&z->records, page) : NULL;
         if (!record || zbud_list_of(record) != n) {
-            mismatch(f, page, "is on list %u and does not belong there", n);
+            MISMATCH(f, page, "is on list %u and does not belong there", n);
             break;
         }
         if (record->prev != before) {
-            mismatch(f, page, "is on list %u behind %u and says %u", n, before, record->prev);
+            MISMATCH(f, page, "is on list %u behind %u and says %u", n, before, record->prev);
             break;
         }
         count++;

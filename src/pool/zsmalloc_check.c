@@ -6,7 +6,6 @@
  * class: its rings have only chains that belong there, and as many as belong there; a chain whose `prev` is the chain before it is in
  * one ring, once. Last the source.
  */
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "pool/zsmalloc.h"
@@ -22,17 +21,8 @@ struct findings {
     bool good;
 };
 
-__attribute__((format(printf, 3, 4))) static void mismatch(struct findings *f, uint32_t chain,
-                                                           const char *format, ...)
-{
-    char text[160];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    fprintf(stderr, "zsmalloc: chain %u: %s\n", chain, text);
-    f->good = false;
-}
+#define MISMATCH(f, chain, format, ...)                                                                      \
+    ((f)->good = false, (void)fprintf(stderr, "zsmalloc: chain %u: " format "\n", chain, ##__VA_ARGS__))
 
 static void check_free_list(const struct zs *z, uint32_t chain, unsigned expected, struct findings *f)
 {
@@ -42,13 +32,13 @@ static void check_free_list(const struct zs *z, uint32_t chain, unsigned expecte
     for (unsigned link = record->free; link; count++) {
         uint64_t value = link <= record->reached ? zs_owner_get(owners, link - 1) : ZS_LIVE;
         if (value & ZS_LIVE || count == expected) {
-            mismatch(f, chain, "slot %u does not belong on the list of free ones", link - 1);
+            MISMATCH(f, chain, "slot %u does not belong on the list of free ones", link - 1);
             return;
         }
         link = (unsigned)value;
     }
     if (count != expected) {
-        mismatch(f, chain, "lists %u free slots and has %u", count, expected);
+        MISMATCH(f, chain, "lists %u free slots and has %u", count, expected);
     }
 }
 
@@ -56,13 +46,13 @@ static void check_taken(const struct zs *z, uint32_t chain, struct findings *f)
 {
     const struct zs_chain *record = zs_chain(z, chain);
     if (record->class >= z->class_count) {
-        mismatch(f, chain, "is of class %u of %u", record->class, z->class_count);
+        MISMATCH(f, chain, "is of class %u of %u", record->class, z->class_count);
         return;
     }
     const struct zs_shape *shape = &z->shapes[record->class];
     if (record->reached > shape->slots || record->pages < zs_pages_for(shape, record->reached) ||
         record->pages > shape->pages) {
-        mismatch(f, chain, "has %u pages for %u of %u slots", record->pages, record->reached, shape->slots);
+        MISMATCH(f, chain, "has %u pages for %u of %u slots", record->pages, record->reached, shape->slots);
         return;
     }
     unsigned live = 0;
@@ -70,12 +60,12 @@ static void check_taken(const struct zs *z, uint32_t chain, struct findings *f)
         live += (zs_owner_get(zs_owners(z, shape, chain), slot) & ZS_LIVE) != 0;
     }
     if (!live || live != record->used) {
-        mismatch(f, chain, "has %u live slots, counted as %u", live, record->used);
+        MISMATCH(f, chain, "has %u live slots, counted as %u", live, record->used);
     }
     check_free_list(z, chain, record->reached - live, f);
     bool listed = zs_group_of(shape, record->used) < ZS_GROUPS;
     if (!listed && (record->next || record->prev)) {
-        mismatch(f, chain, "is full and linked to %u and %u", record->prev, record->next);
+        MISMATCH(f, chain, "is full and linked to %u and %u", record->prev, record->next);
     }
     struct tally *tally = &f->classes[record->class];
     tally->pages += record->pages;
@@ -89,14 +79,14 @@ static void check_chain(const struct zs *z, uint32_t chain, struct findings *f)
 {
     const struct zs_chain *record = sparse_get(&z->chains, chain);
     if (!record) {
-        mismatch(f, chain, "has no record");
+        MISMATCH(f, chain, "has no record");
     } else if (zs_source_is_taken(z, chain)) {
         check_taken(z, chain, f);
     } else if (record->next || record->prev || record->used || record->reached || record->free ||
                record->class) {
-        mismatch(f, chain, "is no class's, and its record is in use");
+        MISMATCH(f, chain, "is no class's, and its record is in use");
     } else if (record->pages && page_set_has(&z->source.free, chain)) {
-        mismatch(f, chain, "is free and has %u pages", record->pages);
+        MISMATCH(f, chain, "is free and has %u pages", record->pages);
     }
 }
 
@@ -106,19 +96,19 @@ static uint64_t check_group(const struct zs *z, unsigned class, unsigned group, 
     const struct zs_class *c = &z->classes[class];
     uint32_t head = c->groups[group], chain = head;
     if ((head != 0) != (c->groups_filled >> group & 1)) {
-        mismatch(f, head, "heads group %u of class %u, and its bit says otherwise", group, class);
+        MISMATCH(f, head, "heads group %u of class %u, and its bit says otherwise", group, class);
     }
     uint64_t count = 0;
     while (chain) {
         const struct zs_chain *record = chain <= z->source.high_water ? sparse_get(&z->chains, chain) : NULL;
         if (!record || !zs_source_is_taken(z, chain) || record->class != class ||
             zs_group_of(&z->shapes[class], record->used) != group) {
-            mismatch(f, chain, "is in group %u of class %u and does not belong there", group, class);
+            MISMATCH(f, chain, "is in group %u of class %u and does not belong there", group, class);
             break;
         }
         uint32_t next = record->next <= z->source.high_water ? record->next : 0;
         if (!next || zs_chain(z, next)->prev != chain) {
-            mismatch(f, chain, "is in group %u of class %u before %u, which says otherwise", group, class,
+            MISMATCH(f, chain, "is in group %u of class %u before %u, which says otherwise", group, class,
                      record->next);
             break;
         }

@@ -13,17 +13,10 @@
 #include <string.h>
 
 #include "pool/zsmalloc.h"
+#include "tests/support/require.h"
 
 #define OWNERS 256
 #define PAGES 100
-
-#define REQUIRE(condition)                                                                                   \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition);                        \
-            abort();                                                                                         \
-        }                                                                                                    \
-    } while (0)
 
 struct object {
     uint64_t handle; /* 0 = none */

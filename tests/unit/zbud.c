@@ -4,8 +4,6 @@
 #include "base/sys.h"
 #include "tests/unit/zbud_fixture.h"
 
-#define FAILURES_MAX 40 /* no call asks for memory more often */
-
 TEST(an_empty_pool_holds_no_memory)
 {
     struct fixture f;
@@ -241,23 +239,8 @@ TEST(at_max_bytes_alloc_says_no_memory_until_something_is_freed)
 
 TEST(a_create_that_runs_out_of_memory_leaks_nothing)
 {
-    struct account account = {0};
-    struct memory memory = {.account = &account};
-    struct pool *pool = NULL;
-    int failures = 0;
-    for (;; failures++) {
-        REQUIRE(failures < FAILURES_MAX);
-        memory.fail_countdown = failures + 1;
-        int error = pool_zbud.create(&pool, &memory, 1 << 20);
-        if (!error) {
-            break;
-        }
-        CHECK_EQUAL(error, -ENOMEM);
-        CHECK_EQUAL(account.total, 0);
-    }
-    CHECK(failures >= 8); /* the structure, the range, two sparse arrays of three parts */
-    pool_zbud.destroy(pool);
-    CHECK_EQUAL(account.total, 0);
+    /* The structure, the range, two sparse arrays of three parts */
+    CHECK(pool_fail_each_create(&pool_zbud) >= 8);
 }
 
 /* Every allocation that an alloc makes fails in turn, in a pool that begins as `used` raw pages, `freed` of them
@@ -276,7 +259,7 @@ static void fail_each_allocation(int used, int freed)
     pool_zbud.trim(f.pool);
     int failures = 0;
     for (;; failures++) {
-        REQUIRE(failures < FAILURES_MAX);
+        REQUIRE(failures < POOL_FAILURES_MAX);
         f.memory.fail_countdown = failures + 1;
         int error = pool_zbud.alloc(f.pool, 100, 1, &handle);
         if (!error) {

@@ -4,7 +4,6 @@
 #include "base/sys.h"
 #include "tests/unit/zsmalloc_fixture.h"
 
-#define FAILURES_MAX 40 /* no call asks for memory more often */
 #define SIZE 1500
 #define ROOM (64 << 20)
 
@@ -370,23 +369,8 @@ TEST(a_reserve_that_runs_over_keeps_a_quarter)
 
 TEST(a_create_that_runs_out_of_memory_leaks_nothing)
 {
-    struct account account = {0};
-    struct memory memory = {.account = &account};
-    struct pool *pool = NULL;
-    int failures = 0;
-    for (;; failures++) {
-        REQUIRE(failures < FAILURES_MAX);
-        memory.fail_countdown = failures + 1;
-        int error = pool_zsmalloc.create(&pool, &memory, 1 << 20);
-        if (!error) {
-            break;
-        }
-        CHECK_EQUAL(error, -ENOMEM);
-        CHECK_EQUAL(account.total, 0);
-    }
-    CHECK(failures >= 12); /* the structure, the range, three sparse arrays of three parts, the classes */
-    pool_zsmalloc.destroy(pool);
-    CHECK_EQUAL(account.total, 0);
+    /* The structure, the range, three sparse arrays of three parts, the classes */
+    CHECK(pool_fail_each_create(&pool_zsmalloc) >= 12);
 }
 
 /* Every request for memory that an alloc makes fails in turn, in a pool that begins with `used` objects, `freed` of them freed
@@ -400,7 +384,7 @@ static void fail_each_allocation(size_t bytes, uint64_t used, uint64_t freed)
     size_t before = pages_held(&f);
     int failures = 0;
     for (;; failures++) {
-        REQUIRE(failures < FAILURES_MAX);
+        REQUIRE(failures < POOL_FAILURES_MAX);
         f.memory.fail_countdown = failures + 1;
         int error = try_put(&f, used, bytes, 9);
         if (!error) {

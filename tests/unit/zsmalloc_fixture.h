@@ -5,7 +5,7 @@
 #define UZSWAP_TESTS_UNIT_ZSMALLOC_FIXTURE_H
 
 #include "pool/zsmalloc.h"
-#include "tests/harness.h"
+#include "tests/unit/pool_fixture.h"
 
 #define OWNERS_MAX 4096
 
@@ -39,11 +39,7 @@ __attribute__((unused)) static void set_up(struct fixture *f, size_t max_bytes)
 
 __attribute__((unused)) static void tear_down(struct fixture *f)
 {
-    CHECK(pool_zsmalloc.consistent(f->pool));
-    pool_zsmalloc.destroy(f->pool);
-    for (int kind = 0; kind < ACCOUNT_KINDS; kind++) {
-        CHECK_EQUAL(f->account.bytes[kind], 0);
-    }
+    pool_tear_down(f->pool, &f->account);
 }
 
 __attribute__((unused)) static char *map(struct fixture *f, uint64_t handle)
@@ -53,26 +49,7 @@ __attribute__((unused)) static char *map(struct fixture *f, uint64_t handle)
 
 __attribute__((unused)) static size_t pages_held(struct fixture *f)
 {
-    size_t bytes = pool_zsmalloc.total_size(f->pool);
-    CHECK_EQUAL(bytes % PAGE_BYTES, 0);
-    CHECK_EQUAL(f->account.bytes[ACCOUNT_POOL], bytes);
-    return bytes / PAGE_BYTES;
-}
-
-/* Content that tells object, length and position apart. */
-__attribute__((unused)) static void fill(char *at, size_t bytes, uint64_t content)
-{
-    uint64_t state = content * 2 + 1;
-    for (size_t i = 0; i < bytes; i++) {
-        at[i] = (char)(i % 8 ? state >> 8 * (i % 8) : harness_random(&state));
-    }
-}
-
-__attribute__((unused)) static bool holds(const char *at, size_t bytes, uint64_t content)
-{
-    char expected[PAGE_BYTES];
-    fill(expected, bytes, content);
-    return memcmp(at, expected, bytes) == 0;
+    return pool_pages_held(f->pool, &f->account);
 }
 
 /* 0 or an error; the object of `owner` is filled. */
