@@ -139,7 +139,7 @@ static inline struct zs *zs_of(struct pool *pool)
     return container_of(pool, struct zs, pool);
 }
 
-/* The record of a chain that has been taken once. */
+/* The record of a chain that has been taken, and is not in the set of free ones. */
 static inline struct zs_chain *zs_chain(const struct zs *z, uint32_t chain)
 {
     return (struct zs_chain *)z->chains.slots + chain;

@@ -78,6 +78,9 @@ static void check_taken(const struct zs *z, uint32_t chain, struct findings *f)
 static void check_chain(const struct zs *z, uint32_t chain, struct findings *f)
 {
     const struct zs_chain *record = sparse_get(&z->chains, chain);
+    if (!record && page_set_has(&z->source.free, chain)) {
+        return; /* given back: zero */
+    }
     if (!record) {
         MISMATCH(f, chain, "has no record");
     } else if (zs_source_is_taken(z, chain)) {

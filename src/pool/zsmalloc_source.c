@@ -62,6 +62,9 @@ uint32_t zs_source_take(struct zs *z)
     }
     uint32_t chain = page_set_lowest(&source->free);
     if (chain) {
+        if (!sparse_get_for_write(&z->chains, chain)) {
+            return 0;
+        }
         page_set_remove(&source->free, chain);
         return chain;
     }
@@ -147,6 +150,29 @@ static struct zs_run begin_release(struct zs *z, uint32_t keep)
     return run;
 }
 
+static bool is_any_taken(const struct zs_source *source, uint32_t first, size_t chains)
+{
+    mutex_assert_held(&source->lock);
+    for (uint32_t chain = first + !first; chain < first + chains && chain <= source->high_water; chain++) {
+        if (!page_set_has(&source->free, chain)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Gives the kernel those pages of a table by chain number that are of free chains only, the run's among them. Under the lock,
+ * so that nobody takes one of them meanwhile: a call for megabytes of the pool. */
+static void release_records(struct zs *z, struct sparse *table, struct zs_run run)
+{
+    uint32_t step = (uint32_t)sparse_slots_per_page(table);
+    for (uint32_t first = run.first / step * step; first < run.first + run.chains; first += step) {
+        if (sparse_is_committed(table, first) && !is_any_taken(&z->source, first, step)) {
+            sparse_release_page(table, first);
+        }
+    }
+}
+
 /* Nobody can have the chains of the run meanwhile. */
 static size_t release(struct zs *z, struct zs_run run)
 {
@@ -164,6 +190,8 @@ static size_t release(struct zs *z, struct zs_run run)
         page_set_add(&source->free, run.first + i);
     }
     source->releasing -= run.chains;
+    release_records(z, &z->chains, run);
+    release_records(z, &z->raw_owners, run);
     return bytes;
 }
 

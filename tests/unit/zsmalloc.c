@@ -365,6 +365,32 @@ TEST(a_reserve_that_runs_over_keeps_a_quarter)
     tear_down(&f);
 }
 
+TEST(records_of_free_chains_go_back_with_them)
+{
+    enum { CHAINS = 340, PER_PAGE = PAGE_BYTES / sizeof(struct zs_chain) };
+    set_up(&f, ROOM);
+    size_t before = account_bytes(&f.account, ACCOUNT_TABLES);
+    put_range(&f, 0, CHAINS * ZS_RAW_SLOTS, PAGE_BYTES);
+    drop_range(&f, 0, (CHAINS - 1) * ZS_RAW_SLOTS); /* the last chain stays */
+    pool_zsmalloc.trim(f.pool);
+    CHECK(!sparse_is_committed(&f.z->chains, 1));
+    CHECK(!sparse_is_committed(&f.z->raw_owners, 1));
+    CHECK(sparse_is_committed(&f.z->chains, CHAINS));
+    CHECK(sparse_is_committed(&f.z->raw_owners, CHAINS));
+    CHECK(pool_zsmalloc.consistent(f.pool));
+    put_range(&f, 0, 20, PAGE_BYTES); /* and they come back */
+    CHECK(sparse_is_committed(&f.z->chains, 1));
+    CHECK(all_whole(&f));
+    drop_range(&f, 0, 20);
+    drop_range(&f, (CHAINS - 1) * ZS_RAW_SLOTS, ZS_RAW_SLOTS);
+    pool_zsmalloc.trim(f.pool);
+    /* What stays: a page of each bitmap, and the set of free chains. */
+    CHECK(account_bytes(&f.account, ACCOUNT_TABLES) <= before + 5 * PAGE_BYTES);
+    CHECK_EQUAL(sparse_next_committed(&f.z->chains, 0), f.z->chains.slots_total);
+    CHECK_EQUAL(sparse_next_committed(&f.z->raw_owners, 0), f.z->raw_owners.slots_total);
+    tear_down(&f);
+}
+
 /* ---- memory that is not there */
 
 TEST(a_create_that_runs_out_of_memory_leaks_nothing)
@@ -405,12 +431,13 @@ TEST(an_alloc_that_runs_out_of_memory_leaks_nothing)
     set_up(&f, ROOM);
     unsigned slots = shape_of(&f, SIZE)->slots;
     tear_down(&f);
-    fail_each_allocation(SIZE, 0, 0);             /* everything is new */
-    fail_each_allocation(PAGE_BYTES, 0, 0);       /* and owners of their own */
-    fail_each_allocation(SIZE, 2, 0);             /* another page of a chain */
-    fail_each_allocation(SIZE, 2 * slots, 0);     /* another chain */
-    fail_each_allocation(SIZE, 2 * slots, slots); /* a chain that was used before */
-    fail_each_allocation(PAGE_BYTES, 63 * 12, 0); /* another page of owners */
+    fail_each_allocation(SIZE, 0, 0);                 /* everything is new */
+    fail_each_allocation(PAGE_BYTES, 0, 0);           /* and owners of their own */
+    fail_each_allocation(SIZE, 2, 0);                 /* another page of a chain */
+    fail_each_allocation(SIZE, 2 * slots, 0);         /* another chain */
+    fail_each_allocation(SIZE, 2 * slots, slots);     /* a chain that was used before */
+    fail_each_allocation(SIZE, 2 * slots, 2 * slots); /* one whose record has gone back */
+    fail_each_allocation(PAGE_BYTES, 63 * 12, 0);     /* another page of owners */
 }
 
 TEST(an_alloc_that_fails_gives_the_reserve_up_and_tries_again)
@@ -883,6 +910,7 @@ int main(void)
     RUN(trim_gives_memory_back);
     RUN(what_is_freed_beyond_the_reserve_goes_back_by_itself);
     RUN(a_reserve_that_runs_over_keeps_a_quarter);
+    RUN(records_of_free_chains_go_back_with_them);
     RUN(a_create_that_runs_out_of_memory_leaks_nothing);
     RUN(an_alloc_that_runs_out_of_memory_leaks_nothing);
     RUN(an_alloc_that_fails_gives_the_reserve_up_and_tries_again);
