@@ -33,9 +33,9 @@ void area_destroy(struct area *area)
     *area = (struct area){0};
 }
 
-uint64_t *area_word_for_store(struct area *area, uint64_t offset)
+uint64_t *area_word_for_store(struct area *area, uint64_t offset, bool linked)
 {
-    if (!sparse_get_for_write(&area->links, offset)) {
+    if (linked && !sparse_get_for_write(&area->links, offset)) {
         return NULL;
     }
     return sparse_get_for_write(&area->words, offset);
@@ -52,28 +52,50 @@ static struct lru_links *links_of(struct area *area, uint32_t link)
     return (struct lru_links *)area->links.slots + (link - 1);
 }
 
+void area_prefetch_neighbours(struct area *area, uint64_t offset)
+{
+    /* Relaxed: a hint, and without the lock perhaps an old one. Link 0, none, is an address just before the array. */
+    if (!sparse_is_committed(&area->links, offset)) {
+        return;
+    }
+    struct lru_links *links = links_of(area, (uint32_t)offset + 1);
+    __builtin_prefetch(links_of(area, atomic_read_relaxed(&links->older)), 1);
+    __builtin_prefetch(links_of(area, atomic_read_relaxed(&links->newer)), 1);
+}
+
 static bool is_linked(struct area *area, uint32_t link)
 {
     struct lru_links *links = links_of(area, link);
     return links->older || links->newer || area->oldest == link;
 }
 
+/* Relaxed: who acts upon it has the lock. */
+static void set_link(uint32_t *end, uint32_t link)
+{
+    atomic_set_relaxed(end, link);
+}
+
+static void set_links(struct lru_links *links, uint32_t older, uint32_t newer)
+{
+    set_link(&links->older, older);
+    set_link(&links->newer, newer);
+}
+
 static void unlink_entry(struct area *area, uint32_t link)
 {
     mutex_assert_held(&area->lru_lock);
     struct lru_links *links = links_of(area, link);
-    *(links->older ? &links_of(area, links->older)->newer : &area->oldest) = links->newer;
-    *(links->newer ? &links_of(area, links->newer)->older : &area->newest) = links->older;
-    *links = (struct lru_links){0};
+    set_link(links->older ? &links_of(area, links->older)->newer : &area->oldest, links->newer);
+    set_link(links->newer ? &links_of(area, links->newer)->older : &area->newest, links->older);
+    set_links(links, 0, 0);
     area->linked--;
 }
 
 static void link_newest(struct area *area, uint32_t link)
 {
     mutex_assert_held(&area->lru_lock);
-    struct lru_links *links = links_of(area, link);
-    *links = (struct lru_links){.older = area->newest};
-    *(area->newest ? &links_of(area, area->newest)->newer : &area->oldest) = link;
+    set_links(links_of(area, link), area->newest, 0);
+    set_link(area->newest ? &links_of(area, area->newest)->newer : &area->oldest, link);
     area->newest = link;
     area->linked++;
 }
@@ -81,8 +103,8 @@ static void link_newest(struct area *area, uint32_t link)
 static void link_oldest(struct area *area, uint32_t link)
 {
     mutex_assert_held(&area->lru_lock);
-    *links_of(area, link) = (struct lru_links){.newer = area->oldest};
-    *(area->oldest ? &links_of(area, area->oldest)->older : &area->newest) = link;
+    set_links(links_of(area, link), 0, area->oldest);
+    set_link(area->oldest ? &links_of(area, area->oldest)->older : &area->newest, link);
     area->oldest = link;
     area->linked++;
 }
@@ -188,30 +210,78 @@ static bool any_linked(struct area *area, uint64_t first)
     return false;
 }
 
-static void release_page(struct area *area, uint64_t first)
+static size_t release_links(struct area *area, uint64_t first)
 {
-    uint64_t *words = area_word(area, first);
-    if (!words || !freeze(words)) {
-        return;
-    }
-    mutex_lock(&area->lru_lock);
+    SCOPED_LOCK(&area->lru_lock);
     /* A linked entry here is one whose remover has not come to its drop yet: leave the links to it. */
     if (sparse_is_committed(&area->links, first) && !any_linked(area, first)) {
         sparse_release_page(&area->links, first);
+        return PAGE_BYTES;
     }
-    mutex_unlock(&area->lru_lock);
-    /* Also if another has given the page back since we found it: that thaws the words we froze in it after him. */
-    sparse_release_page(&area->words, first);
+    return 0;
+}
+
+/* The words and links from `first` on, if there are no entries. Links may have been left without words: see release_links. */
+static size_t release_page(struct area *area, uint64_t first)
+{
+    uint64_t *words = area_word(area, first);
+    if (words && !freeze(words)) {
+        return 0;
+    }
+    size_t bytes = release_links(area, first);
+    if (words) {
+        /* Also if another has given the page back since we found it: that thaws the words we froze in it after him. */
+        sparse_release_page(&area->words, first);
+        bytes += PAGE_BYTES;
+    }
+    return bytes;
+}
+
+/* The first index page at or after `first`, which begins one, that has memory for words or links. */
+static uint64_t next_page(struct area *area, uint64_t first)
+{
+    return min_size(sparse_next_committed(&area->words, first), sparse_next_committed(&area->links, first));
 }
 
 void area_release(struct area *area, uint64_t first, uint64_t pages)
 {
     uint64_t end = first + pages >= area->pages ? round_up(area->pages, WORDS_PER_PAGE) : first + pages;
-    uint64_t page = sparse_next_committed(&area->words, round_up(first, WORDS_PER_PAGE));
-    while (page + WORDS_PER_PAGE <= end) {
+    uint64_t page = next_page(area, round_up(first, WORDS_PER_PAGE));
+    while (page < area->pages && page + WORDS_PER_PAGE <= end) {
         release_page(area, page);
-        page = sparse_next_committed(&area->words, page + WORDS_PER_PAGE);
+        page = next_page(area, page + WORDS_PER_PAGE);
     }
+}
+
+/* Worth freezing: a glance, which sees the first entry that there is. */
+static bool looks_empty(struct area *area, uint64_t first)
+{
+    const uint64_t *words = area_word(area, first);
+    for (size_t i = 0; words && i < WORDS_PER_PAGE; i++) {
+        if (atomic_read_relaxed(&words[i])) { /* a hint */
+            return false;
+        }
+    }
+    return true;
+}
+
+size_t area_sweep(struct area *area, unsigned pages)
+{
+    uint64_t page = atomic_read_relaxed(&area->sweep_at);
+    size_t bytes = 0;
+    for (; pages > 0; pages--) {
+        page = next_page(area, page);
+        if (page >= area->pages) {
+            page = 0;
+            break;
+        }
+        if (looks_empty(area, page)) {
+            bytes += release_page(area, page);
+        }
+        page += WORDS_PER_PAGE;
+    }
+    atomic_set_relaxed(&area->sweep_at, page);
+    return bytes;
 }
 
 static bool list_is_whole(struct area *area)

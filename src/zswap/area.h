@@ -12,7 +12,13 @@
  * (or, after an out-of-memory race with area_release, never written back).
  *
  * Memory goes back when a whole page of words (512 offsets, 2 MiB of data) is empty: area_release freezes each
- * word of it, so that no store can slip in, gives the page back, and thereby turns the words to EMPTY again.
+ * word of it, so that no store can slip in, gives the page back, and thereby turns the words to EMPTY again. Who invalidates a
+ * range does that at once. Entries that leave one by one tell nobody whether theirs was the last of its page: to look each time
+ * would cost more than the page is worth, above all where one entry comes and goes. Such pages area_sweep finds, under memory
+ * pressure.
+ *
+ * What an entry takes: 8 bytes for the word, 8 for the links if it has an object (a page that repeats one word is not in the
+ * LRU), and one bit in 512 entries for each of the two. An entry with no others near it: a page for each, 8 KiB.
  */
 #ifndef UZSWAP_ZSWAP_AREA_H
 #define UZSWAP_ZSWAP_AREA_H
@@ -24,6 +30,7 @@
 /* Links are 32 bits, offset + 1, 0 = none. */
 #define AREA_PAGES_MAX (UINT32_MAX - 1ull)
 
+/* Guard: lru_lock; atomic, relaxed, as area_prefetch_neighbours looks without it. */
 struct lru_links {
     uint32_t older, newer;
 };
@@ -32,6 +39,8 @@ struct area {
     uint64_t pages;      /* offsets 0 .. pages - 1; immutable */
     struct sparse words; /* uint64_t each; changed by lifecycle.c only */
     struct sparse links; /* struct lru_links each */
+
+    uint64_t sweep_at; /* where the next sweep begins; atomic hint */
 
     uint32_t writing; /* entries in write buffers; who destroys the area waits for them; atomic */
 
@@ -50,8 +59,21 @@ static inline uint64_t *area_word(struct area *area, uint64_t offset)
     return sparse_get(&area->words, offset);
 }
 
-/* The entry's word for a store; NULL if there is no memory or the offset is out of range. */
-uint64_t *area_word_for_store(struct area *area, uint64_t offset);
+/*
+ * In a large area, word, links and the neighbours in the list are in no cache, nor are their addresses in the TLB. A store asks for
+ * them before it needs them, so that they come while it compresses: first the word and the links, later, when those are
+ * there, the neighbours.
+ */
+static inline void area_prefetch(struct area *area, uint64_t offset)
+{
+    __builtin_prefetch(area->words.slots + offset * sizeof(uint64_t), 1);
+    __builtin_prefetch(area->links.slots + offset * sizeof(struct lru_links), 1);
+}
+
+void area_prefetch_neighbours(struct area *area, uint64_t offset);
+
+/* The entry's word for a store; NULL if there is no memory or the offset is out of range. `linked`: area_lru_add will follow. */
+uint64_t *area_word_for_store(struct area *area, uint64_t offset, bool linked);
 
 /* After a store has been published: makes sure that the word's page was not given back between
  * area_word_for_store and the publication. False if there is no memory to keep it. */
@@ -76,6 +98,10 @@ uint64_t area_lru_count(struct area *area);
 
 /* Gives back each index page that lies wholly in [first, first + pages) and is empty. */
 void area_release(struct area *area, uint64_t first, uint64_t pages);
+
+/* Looks at the next `pages` index pages with memory, and gives back those that are empty. Bytes. From the end it goes on at
+ * the beginning, the next time. */
+size_t area_sweep(struct area *area, unsigned pages);
 
 /* Checks that the list is whole and holds exactly the POOL entries. Prints each mismatch. */
 bool area_consistent(struct area *area);

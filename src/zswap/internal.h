@@ -57,7 +57,7 @@ struct zswap {
     struct writeback *writeback; /* NULL if nothing can be written back */
     struct counter_shard *counters;
 
-    /* One compaction at a time; an area that it has found stays whole. Only tried, but by who destroys an area. */
+    /* One compaction, or one trim of the index, at a time; an area that it has found stays whole. Only tried, but by who destroys an area. */
     struct mutex compact_lock;
     uint32_t compact_pause; /* stores at the limit until the next attempt; atomic hint */
 
@@ -112,6 +112,9 @@ int decode_object(struct zswap *z, struct context *context, uint64_t word, void 
 
 /* invalidate.c: zswap_invalidate_range in an area that may no longer be in the table. */
 uint64_t invalidate_in_area(struct zswap *z, struct area *area, uint64_t first, uint64_t pages);
+
+/* The same: looks for index memory that entries have left one by one, a step in each area. Bytes given back. */
+size_t trim_index(struct zswap *z);
 
 /* compact.c: what pool.h calls compact. Does nothing, and returns 0, where objects never move and while another thread is at it. */
 size_t compact_pool(struct zswap *z, size_t bytes);

@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Invalidate: the entry leaves the index at once; its object is freed by the last to hold it. */
+/* Invalidate: the entry leaves the index at once; its object is freed by the last to hold it. And what becomes of the memory of the
+ * index. */
 #include "zswap/internal.h"
+
+/* How many index pages a trim looks at in each area: 32 K entries, in a few microseconds. */
+#define SWEEP_PAGES 64
+
+/* So many entries ahead of an invalidation, the LRU's links are asked for. */
+#define AHEAD 8
 
 static bool invalidate_word(struct zswap *z, struct area *area, uint64_t *word, uint64_t offset)
 {
@@ -33,6 +40,9 @@ uint64_t invalidate_in_area(struct zswap *z, struct area *area, uint64_t first, 
     for (uint64_t i = first; (i = sparse_next_committed(&area->words, i)) < end; i++) {
         /* NULL: another invalidation has just given its index page back. */
         uint64_t *word = area_word(area, i);
+        if (i + AHEAD < end) {
+            area_prefetch_neighbours(area, i + AHEAD);
+        }
         removed += word && invalidate_word(z, area, word, i);
     }
     if (removed) {
@@ -51,4 +61,21 @@ uint64_t zswap_invalidate_range(struct zswap *z, uint32_t type, uint64_t first, 
 uint64_t zswap_invalidate_area(struct zswap *z, uint32_t type)
 {
     return zswap_invalidate_range(z, type, 0, UINT64_MAX);
+}
+
+size_t trim_index(struct zswap *z)
+{
+    /* An area that is found under this lock stays whole. */
+    if (!mutex_try_lock(&z->compact_lock)) {
+        return 0;
+    }
+    size_t bytes = 0;
+    for (uint32_t type = 0; type < ZSWAP_TYPES_MAX; type++) {
+        struct area *area = atomic_read_acquire(&z->areas[type]);
+        if (area) {
+            bytes += area_sweep(area, SWEEP_PAGES);
+        }
+    }
+    mutex_unlock(&z->compact_lock);
+    return bytes;
 }

@@ -185,6 +185,7 @@ static int load(struct zswap *z, struct swap_entry entry, enum load_kind kind, v
 {
     int error;
     uint64_t *word = find_word(z, entry, &error);
+    __builtin_prefetch(word, 1);
     while (word) {
         struct context *context = context_claim(&z->contexts);
         error = kind == LOAD_EXCLUSIVE ? load_and_remove(z, context, entry, word, page)

@@ -114,10 +114,12 @@ int zswap_store(struct zswap *z, struct swap_entry entry, const void *page)
     if (!area) {
         return -EINVAL;
     }
+    area_prefetch(area, entry.offset);
     counter_add(z, COUNTER_STORES, 1);
     uint64_t word = 0;
     int error = make_word(z, entry, page, &word);
-    uint64_t *slot = error ? NULL : area_word_for_store(area, entry.offset);
+    area_prefetch_neighbours(area, entry.offset);
+    uint64_t *slot = error ? NULL : area_word_for_store(area, entry.offset, entry_kind(word) == ENTRY_POOL);
     if (!slot) {
         if (!error) {
             counter_add(z, COUNTER_REJECT_INDEX, 1);

@@ -161,6 +161,7 @@ size_t zswap_max_pool_bytes(const struct zswap *z)
 size_t zswap_trim(struct zswap *z)
 {
     size_t won = z->pool->ops->trim(z->pool);
+    won += trim_index(z);
     return won + compact_pool(z, TRIM_STEP);
 }
 

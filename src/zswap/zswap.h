@@ -130,7 +130,8 @@ size_t zswap_max_pool_bytes(const struct zswap *zswap);
 
 void zswap_get_stats(struct zswap *zswap, struct zswap_stats *stats);
 
-/* Gives memory that the pool keeps in reserve back, and then compacts the pool, a step of bounded length. Bytes. */
+/* Gives back memory that the pool keeps in reserve, and that of index pages whose entries have left one by one; and then compacts the
+ * pool. The last two a step of bounded length. Bytes. */
 size_t zswap_trim(struct zswap *zswap);
 
 /* In a forked child, before anything else is done with the cache: makes the device the child's own. The

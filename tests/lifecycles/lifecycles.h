@@ -89,6 +89,9 @@ struct lifecycle_ops {
     /* Moves the entry's object to another place in the pool (compaction). True if it was moved. NULL: it cannot. */
     bool (*move)(struct cache *cache, unsigned key);
 
+    /* Looks for index memory that can be given back. NULL: it has none. */
+    void (*trim)(struct cache *cache);
+
     /* How many pool objects the keys name now, and device slots in fresh use, with nothing else running. What the substrate
      * has given out beyond that is a leak. */
     void (*survey)(struct cache *cache, unsigned *objects, unsigned *slots);

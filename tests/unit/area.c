@@ -28,7 +28,7 @@ static void tear_down(void)
 
 static void set_word(uint64_t offset, uint64_t word)
 {
-    uint64_t *slot = area_word_for_store(&area, offset);
+    uint64_t *slot = area_word_for_store(&area, offset, entry_kind(word) == ENTRY_POOL);
     REQUIRE(slot);
     atomic_set_release(slot, word);
 }
@@ -223,7 +223,7 @@ TEST(store_into_a_released_page_is_confirmed)
 {
     set_up();
     size_t before = account_total(&account);
-    uint64_t *slot = area_word_for_store(&area, 3);
+    uint64_t *slot = area_word_for_store(&area, 3, true);
     area_release(&area, 0, PAGES);
     CHECK(!area_word(&area, 3));
     atomic_set_release(slot, entry_make(ENTRY_POOL, 9, 100, 1)); /* the store had its slot from before */
@@ -238,7 +238,7 @@ TEST(store_into_a_released_page_is_confirmed)
 TEST(store_that_cannot_be_confirmed_is_told_so)
 {
     set_up();
-    area_word_for_store(&area, 3);
+    area_word_for_store(&area, 3, true);
     area_release(&area, 0, PAGES);
     memory.fail_countdown = 1;
     CHECK(!area_confirm(&area, 3));
@@ -246,7 +246,7 @@ TEST(store_that_cannot_be_confirmed_is_told_so)
     tear_down();
 }
 
-/* Two threads release all the time; the others store and remove, each its own offsets of the same index page. */
+/* Two threads release all the time, one of them sweeping; the others store and remove, each its own offsets of the same index page. */
 static uint32_t stop; /* atomic */
 
 static void *keep_releasing(void *unused)
@@ -258,9 +258,18 @@ static void *keep_releasing(void *unused)
     return NULL;
 }
 
+static void *keep_sweeping(void *unused)
+{
+    (void)unused;
+    while (!atomic_read_relaxed(&stop)) {
+        area_sweep(&area, 1);
+    }
+    return NULL;
+}
+
 static void store_as_zswap_does(uint64_t offset, uint64_t word)
 {
-    uint64_t *slot = area_word_for_store(&area, offset), seen = atomic_read_acquire(slot);
+    uint64_t *slot = area_word_for_store(&area, offset, true), seen = atomic_read_acquire(slot);
     int waited = 0;
     do {
         while (seen == ENTRY_FROZEN) {
@@ -278,6 +287,8 @@ static void *store_and_remove(void *number)
     uint64_t seed = (uintptr_t)number + 1, offset = (uintptr_t)number * 17;
     for (int i = 0; i < 20000; i++) {
         uint64_t word = entry_make(ENTRY_POOL, harness_random(&seed) >> 30, 100, 1);
+        area_prefetch(&area, offset);
+        area_prefetch_neighbours(&area, offset);
         store_as_zswap_does(offset, word);
         uint64_t *found = area_word(&area, offset);
         CHECK(found && atomic_read_acquire(found) == word);
@@ -295,9 +306,8 @@ TEST(release_never_takes_an_entry_and_never_leaves_a_word_frozen)
     set_up();
     size_t before = account_total(&account);
     stop = 0;
-    for (int i = 0; i < 2; i++) {
-        REQUIRE(pthread_create(&releasers[i], NULL, keep_releasing, NULL) == 0);
-    }
+    REQUIRE(pthread_create(&releasers[0], NULL, keep_releasing, NULL) == 0);
+    REQUIRE(pthread_create(&releasers[1], NULL, keep_sweeping, NULL) == 0);
     for (uintptr_t i = 0; i < 3; i++) {
         REQUIRE(pthread_create(&threads[i], NULL, store_and_remove, (void *)i) == 0);
     }
@@ -311,7 +321,126 @@ TEST(release_never_takes_an_entry_and_never_leaves_a_word_frozen)
     area_release(&area, 0, PAGES);
     CHECK_EQUAL(area_lru_count(&area), 0);
     CHECK(area_consistent(&area));
-    CHECK(account_total(&account) <= before + 3 * PAGE_BYTES); /* bitmaps, and perhaps one page of links */
+    CHECK(account_total(&account) <= before + 2 * PAGE_BYTES); /* bitmaps */
+    tear_down();
+}
+
+/* The page of an offset may or may not be there. */
+static bool has_memory(uint64_t offset)
+{
+    return sparse_is_committed(&area.words, offset) || sparse_is_committed(&area.links, offset);
+}
+
+TEST(a_page_that_emptied_by_itself_is_swept)
+{
+    set_up();
+    put(10);
+    put(11);
+    put(PER_PAGE + 10);
+    remove_entry(10);
+    CHECK_EQUAL(area_sweep(&area, 8), 0);
+    remove_entry(11);
+    CHECK(has_memory(10)); /* not at once */
+    CHECK_EQUAL(area_sweep(&area, 8), 2 * PAGE_BYTES);
+    CHECK(!has_memory(10));
+    CHECK(area_word(&area, PER_PAGE + 10));
+    CHECK(area_consistent(&area));
+    tear_down();
+}
+
+TEST(a_sweep_goes_a_step_at_a_time_and_round)
+{
+    set_up();
+    for (uint64_t page = 0; page < 4; page++) {
+        put(page * PER_PAGE);
+        remove_entry(page * PER_PAGE);
+    }
+    for (uint64_t page = 0; page < 4; page++) {
+        CHECK(has_memory(page * PER_PAGE));
+        CHECK_EQUAL(area_sweep(&area, 1), 2 * PAGE_BYTES);
+        CHECK(!has_memory(page * PER_PAGE));
+    }
+    CHECK_EQUAL(area_sweep(&area, 1), 0); /* the end */
+    put(0);
+    remove_entry(0);
+    CHECK_EQUAL(area_sweep(&area, 1), 2 * PAGE_BYTES);
+    tear_down();
+}
+
+TEST(a_sweep_leaves_what_somebody_still_has_to_unlink)
+{
+    set_up();
+    put(3);
+    set_word(3, 0); /* removed, and not yet dropped */
+    CHECK_EQUAL(area_sweep(&area, 8), PAGE_BYTES);
+    CHECK(sparse_is_committed(&area.links, 3));
+    area_lru_drop(&area, 3);
+    CHECK_EQUAL(area_sweep(&area, 8), PAGE_BYTES);
+    CHECK(!has_memory(3));
+    tear_down();
+}
+
+TEST(what_has_no_object_takes_no_links)
+{
+    set_up();
+    size_t before = account_total(&account);
+    set_word(3, 77 << 3 | ENTRY_FILLED);
+    CHECK_EQUAL(account_total(&account), before + 2 * PAGE_BYTES); /* words, and their bitmap */
+    CHECK(!sparse_is_committed(&area.links, 3));
+    area_lru_drop(&area, 3);
+    CHECK(!area_lru_take(&area, 3));
+    put(3);
+    CHECK(sparse_is_committed(&area.links, 3));
+    CHECK(area_consistent(&area));
+    tear_down();
+}
+
+/* Which index pages have memory: those with an entry, and those that have had one since they were last looked at. */
+TEST(gives_memory_back_like_a_naive_table)
+{
+    enum { WORDS = 1, LINKS = 2 };
+    static unsigned char stored[PAGES];
+    unsigned kept[4] = {0}, used[4] = {0};
+    uint64_t seed = 11;
+    set_up();
+    for (int round = 0; round < 30000; round++) {
+        uint64_t offset = harness_random(&seed) % 4 * PER_PAGE + harness_random(&seed) % 3,
+                 page = offset / PER_PAGE;
+        unsigned what = harness_random(&seed) % 100;
+        if (what < 20) {
+            put(offset);
+            used[page] += !stored[offset];
+            stored[offset] = 1;
+            kept[page] |= WORDS | LINKS;
+        } else if (what < 30) {
+            set_word(offset, 77 << 3 | ENTRY_FILLED);
+            area_lru_drop(&area, offset);
+            used[page] += !stored[offset];
+            stored[offset] = 1;
+            kept[page] |= WORDS;
+        } else if (what < 90) {
+            used[page] -= stored[offset];
+            if (stored[offset]) {
+                remove_entry(offset);
+            }
+            stored[offset] = 0;
+        } else {
+            if (what < 95) {
+                area_sweep(&area, 5);
+                area_sweep(&area, 5);
+            } else {
+                area_release(&area, 0, UINT64_MAX);
+            }
+            for (page = 0; page < 4; page++) {
+                kept[page] = used[page] ? kept[page] : 0;
+            }
+        }
+        for (page = 0; page < 4; page++) {
+            CHECK_EQUAL(sparse_is_committed(&area.words, page * PER_PAGE), kept[page] / WORDS % 2);
+            CHECK_EQUAL(sparse_is_committed(&area.links, page * PER_PAGE), kept[page] / LINKS % 2);
+        }
+    }
+    CHECK(area_consistent(&area));
     tear_down();
 }
 
@@ -403,6 +532,11 @@ int main(void)
     RUN(store_into_a_released_page_is_confirmed);
     RUN(store_that_cannot_be_confirmed_is_told_so);
     RUN(release_never_takes_an_entry_and_never_leaves_a_word_frozen);
+    RUN(a_page_that_emptied_by_itself_is_swept);
+    RUN(a_sweep_goes_a_step_at_a_time_and_round);
+    RUN(a_sweep_leaves_what_somebody_still_has_to_unlink);
+    RUN(what_has_no_object_takes_no_links);
+    RUN(gives_memory_back_like_a_naive_table);
     RUN(sizes_that_make_no_sense_are_refused);
     RUN(checker_sees_planted_faults);
     return harness_finish();

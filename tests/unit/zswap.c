@@ -2,6 +2,7 @@
 /* The cache: each verb, each place a page can be in, the limit, and writeback, by one thread. */
 #include "base/sys.h"
 #include "tests/unit/zswap_fixture.h"
+#include "zswap/internal.h"
 
 #define ROOMY ((size_t)64 << 20)
 #define SMALL ((size_t)512 << 10)
@@ -142,6 +143,27 @@ TEST(invalidate_area_gives_all_memory_back)
     /* What stays: the page of each bitmap, and records of the pool. */
     CHECK(account_total(&f.account) <= before + 32 * PAGE_BYTES);
     CHECK(zswap_consistent(f.zswap));
+    fixture_destroy(&f);
+}
+
+TEST(trim_gives_back_the_index_of_entries_that_left_one_by_one)
+{
+    set_up();
+    const struct area *area = f.zswap->areas[TYPE];
+    store_range(&f, 0, 2000);
+    for (uint64_t i = 0; i < 1000; i++) {
+        CHECK(zswap_invalidate(f.zswap, at(i)));
+        CHECK_EQUAL(zswap_load_exclusive(f.zswap, at(1000 + i), page), 0);
+    }
+    CHECK_EQUAL(sparse_next_committed(&area->words, 0), 0);
+    size_t before = account_total(&f.account), won = zswap_trim(f.zswap);
+    CHECK(won >= 8 * PAGE_BYTES); /* 4 pages of words, and as many of links */
+    CHECK(account_total(&f.account) + won <= before);
+    CHECK_EQUAL(sparse_next_committed(&area->words, 0), AREA_PAGES);
+    CHECK_EQUAL(sparse_next_committed(&area->links, 0), AREA_PAGES);
+    CHECK(zswap_consistent(f.zswap));
+    store_range(&f, 0, 10);
+    CHECK_LOADS(&f, at(9), 0);
     fixture_destroy(&f);
 }
 
@@ -674,6 +696,7 @@ int main(void)
     RUN(invalidate_removes_one_entry);
     RUN(invalidate_range_removes_exactly_the_range);
     RUN(invalidate_area_gives_all_memory_back);
+    RUN(trim_gives_back_the_index_of_entries_that_left_one_by_one);
     RUN(two_areas_do_not_meet);
     RUN(options_that_make_no_sense_are_refused);
     RUN(no_limit_is_a_limit_too);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const char *const verb_names[VERBS] = {"store", "load",      "exclusive", "invalidate",
-                                              "area",  "writeback", "move"};
+                                              "area",  "writeback", "move",      "trim"};
 static const char *const start_names[STARTS] = {"empty", "pool", "loaded", "device", "filled"};
 
 const char *scenario_verb_name(enum scenario_verb verb)
@@ -103,7 +103,8 @@ bool scenario_is_possible(const struct scenario *s)
     }
     for (unsigned t = 0; t < s->threads; t++) {
         for (unsigned i = 0; i < s->used[t]; i++) {
-            if (s->steps[t][i].verb == VERB_MOVE && !s->lifecycle->move) {
+            uint8_t verb = s->steps[t][i].verb;
+            if ((verb == VERB_MOVE && !s->lifecycle->move) || (verb == VERB_TRIM && !s->lifecycle->trim)) {
                 return false;
             }
         }
@@ -208,6 +209,11 @@ static void do_verb(struct scenario *s, enum scenario_verb verb, unsigned key, u
     case VERB_MOVE:
         explore_note("compaction begins");
         explore_note("compaction ends: %s", s->lifecycle->move(s->cache, key) ? "moved" : "given up");
+        break;
+    case VERB_TRIM:
+        explore_note("trim begins");
+        s->lifecycle->trim(s->cache);
+        explore_note("trim ends");
         break;
     case VERBS:
         break;

@@ -26,6 +26,7 @@ enum scenario_verb {
     VERB_AREA,
     VERB_WRITEBACK,
     VERB_MOVE,
+    VERB_TRIM,
     VERBS,
 };
 

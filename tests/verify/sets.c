@@ -41,6 +41,8 @@ static void set_pairs(const struct visitor *v)
             }
         }
     }
+    /* Links without words, which one leaves and another finds, take three. */
+    visit_text(v, "empty: store | trim | area");
 }
 
 static void set_hang(const struct visitor *v)

@@ -377,6 +377,9 @@ static void quieten(struct zswap *z, uint64_t *words_beyond)
      * its points, so that two who do that meet. */
     uint64_t *page_end = (uint64_t *)(((uintptr_t)words_beyond | (PAGE_BYTES - 1)) + 1);
     explore_quiet(words_beyond + 1, (size_t)(page_end - words_beyond - 1) * sizeof *words_beyond);
+    /* Guarded by the LRU's lock; who reads them without it only makes hints of them. */
+    explore_quiet(z->areas[TYPE]->links.slots, PAGE_BYTES);
+    explore_quiet(&z->areas[TYPE]->sweep_at, sizeof z->areas[TYPE]->sweep_at);
     /* Counters: additions commute, and nobody reads them meanwhile. */
     explore_quiet(z->counters, COUNTER_SHARDS * sizeof *z->counters);
     /* Settings, and hints that only a pool at its limit looks at. Nothing changes them here. (Locks have points all the same.) */
@@ -411,7 +414,7 @@ static int whole_create(struct cache **cache, struct substrate *substrate, unsig
     c->device.map = &c->zswap->map;
     make_contexts(c->zswap);
     uint64_t *words =
-        area_word_for_store(c->zswap->areas[TYPE], 0); /* who commits it first is of no interest */
+        area_word_for_store(c->zswap->areas[TYPE], 0, true); /* who commits it first is of no interest */
     quieten(c->zswap, words + keys);
     c->swap_cache = options.swap_cache;
     *cache = c;
@@ -500,6 +503,11 @@ static bool whole_move(struct cache *c, unsigned key)
     return compact_pool(c->zswap, 1) != 0;
 }
 
+static void whole_trim(struct cache *c)
+{
+    trim_index(c->zswap);
+}
+
 /* The cache checks itself: the world's own pool and device are not used. */
 static void whole_survey(struct cache *c, unsigned *objects, unsigned *slots)
 {
@@ -527,5 +535,6 @@ const struct lifecycle_ops lifecycle_whole = {
     .invalidate_area = whole_invalidate_area,
     .writeback = whole_writeback,
     .move = whole_move,
+    .trim = whole_trim,
     .survey = whole_survey,
 };
