@@ -56,6 +56,10 @@ struct pool_ops {
     int (*alloc)(struct pool *pool, size_t bytes, uint64_t owner, uint64_t *handle);
     void (*free)(struct pool *pool, uint64_t handle);
 
+    /* The object, of so many bytes, will perhaps be freed soon, and with `reuse` as much be allocated then: asks for what that
+     * touches, and looks at nothing itself, since the object may just be going. NULL: there is nothing to ask for. */
+    void (*expect_free)(struct pool *pool, uint64_t handle, size_t bytes, bool reuse);
+
     void *(*map)(struct pool *pool, uint64_t handle);
     void (*unmap)(struct pool *pool, uint64_t handle);
 

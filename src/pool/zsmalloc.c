@@ -381,6 +381,20 @@ static void zs_free_op(struct pool *pool, uint64_t handle)
     zs_free(zs_of(pool), handle);
 }
 
+/* Knows the class by the length: the record may be another's by now. */
+static void zs_expect_free(struct pool *pool, uint64_t handle, size_t bytes, bool reuse)
+{
+    const struct zs *z = zs_of(pool);
+    const struct zs_shape *shape = &z->shapes[z->class_of_units[(bytes - 1) >> ZS_UNIT_SHIFT]];
+    uint32_t chain = zs_handle_chain(handle);
+    __builtin_prefetch(zs_owners(z, shape, chain) + (size_t)zs_handle_slot(shape, handle) * ZS_OWNER_BYTES,
+                       1);
+    __builtin_prefetch(zs_chain(z, chain), 1);
+    if (reuse) {
+        __builtin_prefetch(zs_address(z, handle), 1); /* the slot freed last is given out next */
+    }
+}
+
 static void *zs_map(struct pool *pool, uint64_t handle)
 {
     assert_live(zs_of(pool), handle);
@@ -416,6 +430,7 @@ const struct pool_ops pool_zsmalloc = {
     .destroy = zs_destroy,
     .alloc = zs_alloc,
     .free = zs_free_op,
+    .expect_free = zs_expect_free,
     .map = zs_map,
     .unmap = zs_unmap,
     .total_size = zs_total_size,

@@ -113,7 +113,11 @@ int decode_object(struct zswap *z, struct context *context, uint64_t word, void 
 /* invalidate.c: zswap_invalidate_range in an area that may no longer be in the table. */
 uint64_t invalidate_in_area(struct zswap *z, struct area *area, uint64_t first, uint64_t pages);
 
-/* The same: looks for index memory that entries have left one by one, a step in each area. Bytes given back. */
+/* The entry will soon be replaced, or removed: asks for what that touches beyond its word and links, which are here, or on
+ * their way (area_prefetch). */
+void expect_removal(struct zswap *z, struct area *area, uint64_t offset, bool replaced);
+
+/* Looks for index memory that entries have left one by one, a step in each area. Bytes given back. */
 size_t trim_index(struct zswap *z);
 
 /* compact.c: what pool.h calls compact. Does nothing, and returns 0, where objects never move and while another thread is at it. */

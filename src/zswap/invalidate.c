@@ -6,8 +6,21 @@
 /* How many index pages a trim looks at in each area: 32 K entries, in a few microseconds. */
 #define SWEEP_PAGES 64
 
-/* So many entries ahead of an invalidation, the LRU's links are asked for. */
+/* So many entries ahead, what an invalidation touches is asked for. */
 #define AHEAD 8
+
+void expect_removal(struct zswap *z, struct area *area, uint64_t offset, bool replaced)
+{
+    const uint64_t *word = area_word(area, offset);
+    uint64_t seen = word ? atomic_read_relaxed(word) : 0; /* a hint */
+    if (entry_kind(seen) != ENTRY_POOL) {
+        return;
+    }
+    area_prefetch_neighbours(area, offset);
+    if (z->pool->ops->expect_free) {
+        z->pool->ops->expect_free(z->pool, entry_name(seen), entry_bytes(seen), replaced);
+    }
+}
 
 static bool invalidate_word(struct zswap *z, struct area *area, uint64_t *word, uint64_t offset)
 {
@@ -41,7 +54,7 @@ uint64_t invalidate_in_area(struct zswap *z, struct area *area, uint64_t first, 
         /* NULL: another invalidation has just given its index page back. */
         uint64_t *word = area_word(area, i);
         if (i + AHEAD < end) {
-            area_prefetch_neighbours(area, i + AHEAD);
+            expect_removal(z, area, i + AHEAD, false);
         }
         removed += word && invalidate_word(z, area, word, i);
     }

@@ -61,6 +61,7 @@ static int put_object(struct zswap *z, struct swap_entry entry, const void *from
                       unsigned format, uint64_t *word)
 {
     uint64_t handle;
+    expect_removal(z, z->areas[entry.type], entry.offset, true);
     int error = z->pool->ops->alloc(z->pool, bytes, entry_pack(entry), &handle);
     if (error) {
         counter_add(z, COUNTER_REJECT_ALLOC, 1);
@@ -98,6 +99,7 @@ static int make_word(struct zswap *z, struct swap_entry entry, const void *page,
     uint64_t value;
     bool filled = same_filled(page, &value);
     if (filled && (*word = same_filled_encode(value)) != 0) {
+        expect_removal(z, z->areas[entry.type], entry.offset, true);
         return 0;
     }
     if (!make_room(z)) {
@@ -118,7 +120,6 @@ int zswap_store(struct zswap *z, struct swap_entry entry, const void *page)
     counter_add(z, COUNTER_STORES, 1);
     uint64_t word = 0;
     int error = make_word(z, entry, page, &word);
-    area_prefetch_neighbours(area, entry.offset);
     uint64_t *slot = error ? NULL : area_word_for_store(area, entry.offset, entry_kind(word) == ENTRY_POOL);
     if (!slot) {
         if (!error) {

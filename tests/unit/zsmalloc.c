@@ -391,6 +391,26 @@ TEST(records_of_free_chains_go_back_with_them)
     tear_down(&f);
 }
 
+TEST(expecting_a_free_changes_nothing_and_bears_dead_handles)
+{
+    set_up(&f, ROOM);
+    put_range(&f, 0, 30, SIZE);
+    put(&f, 30, PAGE_BYTES);
+    uint64_t dead = f.objects[3].handle, gone = f.objects[30].handle;
+    for (int i = 0; i < 3; i++) {
+        pool_zsmalloc.expect_free(f.pool, dead, SIZE, true);
+        pool_zsmalloc.expect_free(f.pool, gone, PAGE_BYTES, i);
+        CHECK(all_whole(&f));
+        CHECK(pool_zsmalloc.consistent(f.pool));
+        if (i == 0) {
+            drop_range(&f, 0, 31);
+        } else if (i == 1) {
+            pool_zsmalloc.trim(f.pool);
+        }
+    }
+    tear_down(&f);
+}
+
 /* ---- memory that is not there */
 
 TEST(a_create_that_runs_out_of_memory_leaks_nothing)
@@ -911,6 +931,7 @@ int main(void)
     RUN(what_is_freed_beyond_the_reserve_goes_back_by_itself);
     RUN(a_reserve_that_runs_over_keeps_a_quarter);
     RUN(records_of_free_chains_go_back_with_them);
+    RUN(expecting_a_free_changes_nothing_and_bears_dead_handles);
     RUN(a_create_that_runs_out_of_memory_leaks_nothing);
     RUN(an_alloc_that_runs_out_of_memory_leaks_nothing);
     RUN(an_alloc_that_fails_gives_the_reserve_up_and_tries_again);
