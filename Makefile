@@ -29,6 +29,7 @@ verify: deps
 
 bench: all
 	@bench/lifecycle.py --build $(BUILD)
+	@$(BUILD)/bench/bench-scale
 	@bench/compare.py --build $(BUILD)
 
 install: all
@@ -50,7 +51,7 @@ help:
 	@echo 'make demo           a program with a working set of four times its budget, on real input'
 	@echo 'make check          every build, every test'
 	@echo 'make verify         the entry lifecycle: every interleaving, the model, memory orders, planted faults'
-	@echo 'make bench          the lifecycles side by side; uzswap against the zswap of the kernel (as root)'
+	@echo 'make bench          the lifecycles side by side; the index at 64 M pages (4 GiB, 2 minutes); uzswap against the zswap of the kernel (as root)'
 	@echo 'make install        to $$(DESTDIR)$$(PREFIX), by default /usr/local'
 	@echo 'make format         format the sources; make format-check only looks'
 	@echo 'make clean          remove what was built'
