@@ -53,6 +53,9 @@ struct uzswap_options {
     enum uzswap_writeback writeback;
     unsigned
         max_pool_percent; /* most of the budget that compressed pages may take; default 50 with a device, else 80 */
+    /* Not 0: stored pages that are equal share one object in the pool. Costs a hash of each page, and a little memory of its own
+     * (docs/pools.md). How long a store takes then tells whether an equal page is stored. */
+    int deduplicate;
 };
 
 /* Why uzswap_create failed, for a person: the thing, the cause, the way out. */
@@ -113,6 +116,11 @@ struct uzswap_stat {
     uint64_t written_back_pages, duplicate_entry, pool_limit_hit;
     uint64_t reject_reclaim_fail, reject_alloc_fail, reject_kmemcache_fail, reject_compress_fail;
     uint64_t reject_compress_poor, decompress_fail;
+    /* 0 unless the cache deduplicates. */
+    uint64_t deduplicated_pages; /* of stored_pages, those that share an object */
+    uint64_t shared_objects;     /* that they share */
+    uint64_t deduplicated_bytes; /* saved by that in the pool, less what it takes itself */
+    uint64_t dedup_collisions;   /* pages that looked equal and were not */
 };
 
 UZSWAP_API void uzswap_stat(struct uzswap *cache, struct uzswap_stat *stat);

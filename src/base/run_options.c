@@ -38,6 +38,8 @@ const struct run_option run_option_table[] = {
     {"writeback", "UZSWAP_WRITEBACK", RUN_OPTION_WORD, FIELD(writeback), .words = writeback_words,
      .argument = "compressed|page|off", .default_value = "compressed",
      .help = "How pages are written to the swap device."},
+    {"deduplicate", "UZSWAP_DEDUPLICATE", RUN_OPTION_FLAG, FIELD(deduplicate),
+     .help = "Keep pages that are equal once: for some time at each page, memory where many\nare equal."},
     {"stats", "UZSWAP_STATS", RUN_OPTION_TEXT, FIELD(stats), .argument = "FILE",
      .help = "Write all figures as one JSON object to FILE when the program ends."},
     {"force", "UZSWAP_FORCE", RUN_OPTION_FLAG, FIELD(force),

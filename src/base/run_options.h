@@ -22,6 +22,7 @@ struct run_options {
     const char *swap;       /* URI, "file:" by default */
     size_t swap_size;       /* bytes the device may grow to; default 64G */
     enum run_writeback writeback;
+    bool deduplicate;
     const char *stats; /* file for JSON at exit, NULL = none */
     bool force;
     bool quiet;

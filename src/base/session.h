@@ -24,6 +24,9 @@
     X(same_filled_pages)                                                                                     \
     X(stored_incompressible_pages)                                                                           \
     X(pool_payload)                                                                                          \
+    X(deduplicated_pages)                                                                                    \
+    X(shared_objects)                                                                                        \
+    X(deduplicated_bytes)                                                                                    \
     X(device_pages)                                                                                          \
     X(device_bytes)                                                                                          \
     X(over_budget_bytes)
@@ -51,7 +54,8 @@
     X(decompress_fail)                                                                                       \
     X(device_read_fail)                                                                                      \
     X(device_write_fail)                                                                                     \
-    X(device_full)
+    X(device_full)                                                                                           \
+    X(dedup_collisions)
 
 /* Every figure of a process beside its account. */
 #define SESSION_COUNTERS(X)                                                                                  \

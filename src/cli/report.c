@@ -37,6 +37,16 @@ static void say_pool(const struct report *r)
         sized(account_bytes(&sum->account, ACCOUNT_POOL)), r->options->pool);
 }
 
+static void say_shared(const struct report *r)
+{
+    const struct session_process *sum = &r->sum;
+    if (r->options->deduplicate) {
+        say("shared  %s page%s at the end shared %s object%s, which saved %s",
+            grouped(sum->deduplicated_pages), plural(sum->deduplicated_pages), grouped(sum->shared_objects),
+            plural(sum->shared_objects), sized(sum->deduplicated_bytes));
+    }
+}
+
 static void say_device(const struct report *r)
 {
     const struct session_process *sum = &r->sum;
@@ -77,6 +87,7 @@ void report_summary(const struct report *r)
     }
     say_memory(r);
     say_pool(r);
+    say_shared(r);
     say_device(r);
     say_faults(r);
     say_troubles(r);

@@ -10,7 +10,7 @@
  *    nest and run side by side. Nobody frees a mapped object; nobody writes to it after the first fill.
  *  - Memory comes from the `struct memory` given at creation, charged to ACCOUNT_POOL (and to
  *    ACCOUNT_TABLES for the pool's own records if they lie elsewhere). Failure is only ever -ENOMEM.
- *  - `owner` is the caller's name for the object (a packed swap entry), of POOL_OWNER_BITS; the pool may keep it to
+ *  - `owner` is the caller's name for the object (a packed swap entry, or shared object), of POOL_OWNER_BITS; the pool may keep it to
  *    answer `peers` and to ask a mover, and looks at it no further.
  *  - `total_size` is the bytes of memory the pool holds, whether filled or not; it never blocks.
  *  - Objects have 1 .. object_max bytes; PAGE_BYTES (an incompressible page kept raw) must fit.
@@ -22,7 +22,7 @@
 #include "base/types.h"
 
 #define POOL_HANDLE_BITS 39
-#define POOL_OWNER_BITS 37
+#define POOL_OWNER_BITS 38
 
 struct pool; /* each pool's own structure begins with this */
 

@@ -7,6 +7,10 @@
     X(same_filled_pages)                                                                                     \
     X(stored_incompressible_pages)                                                                           \
     X(pool_payload)                                                                                          \
+    X(deduplicated_pages)                                                                                    \
+    X(shared_objects)                                                                                        \
+    X(deduplicated_bytes)                                                                                    \
+    X(dedup_collisions)                                                                                      \
     X(device_pages)                                                                                          \
     X(device_bytes)                                                                                          \
     X(written_back_pages)                                                                                    \

@@ -38,6 +38,7 @@ static struct cache_settings settings_of(struct uzswap *u, const struct uzswap_o
         .swap_size = o->swap_size ? o->swap_size : SWAP_SIZE_DEFAULT,
         .writeback = modes[o->writeback],
         .max_pool_percent = o->max_pool_percent,
+        .deduplicate = o->deduplicate,
     };
 }
 
@@ -193,6 +194,10 @@ void uzswap_stat(struct uzswap *u, struct uzswap_stat *stat)
         .reject_compress_fail = z.reject_compress_fail,
         .reject_compress_poor = z.reject_compress_poor,
         .decompress_fail = z.decompress_fail,
+        .deduplicated_pages = z.deduplicated_pages,
+        .shared_objects = z.shared_objects,
+        .deduplicated_bytes = z.deduplicated_bytes,
+        .dedup_collisions = z.dedup_collisions,
     };
 }
 

@@ -16,6 +16,7 @@ struct cache_settings {
     uint64_t swap_size;             /* bytes the device may take */
     enum zswap_writeback writeback; /* no device is opened if it is OFF */
     unsigned max_pool_percent;      /* of the budget; 0 = by CACHE_POOL_PERCENT_* */
+    bool deduplicate;               /* entries of equal pages share one object */
 };
 
 /* The pool's share of the budget, where resident pages share it: with a device to write back to, more for them. */

@@ -12,14 +12,15 @@
  *
  * Who compacts: a store at the limit, before it starts a writeback (compact_at_limit), and zswap_trim.
  */
-#include "zswap/internal.h"
+#include "zswap/dedup.h"
 
 /* After an attempt in vain, so many stores at the limit do not try. */
 #define PAUSE 32
 
 struct move {
     struct zswap *z;
-    struct area *area; /* in the table when it was found: who takes it out waits for compact_lock */
+    struct area *
+        area; /* in the table when it was found: who takes it out waits for compact_lock; NULL: a shared object's word */
     uint64_t offset;
     uint64_t *word, held;
 };
@@ -27,7 +28,8 @@ struct move {
 /* The entry of this object, and nobody about to take it out of the pool. */
 static bool is_movable(uint64_t word, uint64_t handle)
 {
-    return entry_kind(word) == ENTRY_POOL && entry_name(word) == handle && !(word & ENTRY_WB);
+    return entry_kind(word) == ENTRY_POOL && entry_name(word) == handle && !(word & ENTRY_WB) &&
+           !entry_is_reference(word);
 }
 
 static bool hold(void *context, uint64_t owner, uint64_t handle)
@@ -36,7 +38,7 @@ static bool hold(void *context, uint64_t owner, uint64_t handle)
     struct zswap *z = move->z;
     struct swap_entry entry = entry_unpack(owner);
     struct area *area = area_of(z, entry);
-    uint64_t *word = area ? area_word(area, entry.offset) : NULL;
+    uint64_t *word = area ? area_word(area, entry.offset) : z->dedup ? dedup_word_of_owner(z, owner) : NULL;
     /* One that as many hold as can is left alone: those may wait for a device. */
     uint64_t held = word ? lifecycle_try_hold(word, false) : 0;
     if (!entry_is_object(held)) {
@@ -59,7 +61,9 @@ static bool commit(void *context, uint64_t owner, uint64_t handle, uint64_t move
     if (!lifecycle_move(&move->z->lifecycle, move->word, held, next)) {
         return false;
     }
-    area_lru_restore(move->area, move->offset);
+    if (move->area) {
+        area_lru_restore(move->area, move->offset);
+    }
     return true;
 }
 

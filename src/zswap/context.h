@@ -29,6 +29,7 @@ struct context {
     uint32_t exists; /* 1 once codec and buffer are there. Guard: busy */
     struct codec_context *codec; /* Guard: busy */
     unsigned char *buffer;       /* CONTEXT_BUFFER_BYTES. Guard: busy */
+    uint32_t visits; /* type + 1 of the area whose entry a store looks at, 0 = none; atomic; dedup.h */
 } __attribute__((aligned(64)));
 
 struct contexts {

@@ -14,6 +14,8 @@
  *   REF       POOL only: loaded since it was stored or last passed over by the shrinker
  *   holders   how many loads are reading the object
  *   format    what the bytes are (codec_format, or ENTRY_FORMAT_FILL8)
+ *             A POOL word of ENTRY_FORMAT_FILL8 and ENTRY_REFERENCE_BYTES names no object of the pool, but a reference to one
+ *             that several entries share (dedup.h)
  *   bytes     length of the object, 1 .. 4096; 4096 = the page as it is
  *   value     FILLED: the repeated word, sign-extended from 61 bits; with `repeat`, 32 bits given twice
  *
@@ -48,6 +50,9 @@ enum entry_kind { ENTRY_EMPTY, ENTRY_POOL, ENTRY_DEVICE, ENTRY_FILLED };
 
 /* The object is one 8-byte word that fills the page, too wide for a FILLED entry. */
 #define ENTRY_FORMAT_FILL8 3u
+
+/* The length that makes such a word a reference. */
+#define ENTRY_REFERENCE_BYTES 4u
 
 /* An empty slot whose index page is being given back: stores wait, everybody else sees EMPTY. */
 #define ENTRY_FROZEN (1ull << 2)
@@ -88,6 +93,14 @@ static inline size_t entry_bytes(uint64_t word)
 static inline unsigned entry_format(uint64_t word)
 {
     return (unsigned)(word >> ENTRY_FORMAT_SHIFT & ENTRY_FORMAT_MASK);
+}
+
+/* Does it name a reference? Looks at kind, format and length at once. */
+static inline bool entry_is_reference(uint64_t word)
+{
+    uint64_t mask =
+        ENTRY_KIND_MASK | ENTRY_FORMAT_MASK << ENTRY_FORMAT_SHIFT | ENTRY_BYTES_MASK << ENTRY_BYTES_SHIFT;
+    return (word & mask) == entry_make(ENTRY_POOL, 0, ENTRY_REFERENCE_BYTES, ENTRY_FORMAT_FILL8);
 }
 
 static inline unsigned entry_holders(uint64_t word)

@@ -34,6 +34,9 @@ enum counter {
     COUNTER_READ_FAIL,
     COUNTER_WRITE_FAIL,
     COUNTER_DEVICE_FULL,
+    COUNTER_DEDUPLICATED, /* entries that name a reference */
+    COUNTER_NOT_STORED, /* bytes that they would take in the pool if each had its object, less those of the shared ones */
+    COUNTER_COLLISIONS,
     COUNTERS,
 };
 
@@ -44,6 +47,7 @@ struct counter_shard {
 } __attribute__((aligned(64)));
 
 struct writeback; /* writeback.c */
+struct dedup;     /* dedup.h */
 
 struct zswap {
     struct memory *memory;
@@ -55,6 +59,7 @@ struct zswap {
     struct lifecycle lifecycle;
     struct contexts contexts;
     struct writeback *writeback; /* NULL if nothing can be written back */
+    struct dedup *dedup;         /* NULL = off */
     struct counter_shard *counters;
 
     /* One compaction, or one trim of the index, at a time; an area that it has found stays whole. Only tried, but by who destroys an area. */
@@ -103,6 +108,9 @@ static inline struct swap_entry entry_unpack(uint64_t packed)
 
 /* Counts what a change of an entry's word from `old` to `next` means for the levels. */
 void count_change(struct zswap *z, uint64_t old, uint64_t next);
+
+/* The object that an entry's content names is freed, or the reference ended. */
+void release_object(void *zswap, uint64_t content);
 
 /* Device slots that the object of this word takes once it is written back. */
 size_t device_slots(uint64_t word, enum zswap_writeback mode);

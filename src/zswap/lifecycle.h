@@ -32,8 +32,8 @@
  * Both races of 2013 are gone by rule: reclaim against invalidate cannot leak (2: the writeback finds its
  * orphan and frees it), reclaim against store cannot publish old data (5).
  *
- * The table is bounded by the number of holders: every load holds one object at a time under one context, every
- * write buffer a fixed number, a compaction one. So an orphan's birth never fails.
+ * The table is bounded by the number of holders: every load holds one object at a time under one context (two, if the first
+ * is a reference to the second), every write buffer a fixed number, a compaction one. So an orphan's birth never fails.
  */
 #ifndef UZSWAP_ZSWAP_LIFECYCLE_H
 #define UZSWAP_ZSWAP_LIFECYCLE_H
@@ -105,7 +105,7 @@ bool lifecycle_abort_writeback(struct lifecycle *lc, uint64_t *word, uint64_t he
 
 /*
  * The pool has copied the held object (hold, without `mark`) to another place, which `moved` names, a POOL word of the
- * same length and format. True: that is now the entry, and the old object is freed by the last to hold it; a
+ * same page. True: that is now the entry, and the old object is freed by the last to hold it; a
  * writeback of it under way will find that it has nothing to publish. False: the entry was replaced or removed
  * meanwhile; the hold is over, and the caller frees the copy. The mark REF is lost: a move is rare, and a load's mark
  * of it only a hint. The mover's hold counts for `capacity` like any other. If a writeback was under way, the entry has left

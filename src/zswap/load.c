@@ -9,8 +9,12 @@
 
 #include "base/sys.h"
 #include "swap/record.h"
-#include "zswap/internal.h"
+#include "zswap/dedup.h"
 #include "zswap/same_filled.h"
+
+/* Answer of a load that should be tried again, with its context given back meanwhile: too many wait for the device
+ * (context.h), or for this entry. Never leaves this file. */
+#define TRY_AGAIN 1
 
 int decode_object(struct zswap *z, struct context *context, uint64_t word, void *page, const void *from)
 {
@@ -36,6 +40,18 @@ static int load_from_pool(struct zswap *z, struct context *context, uint64_t wor
     uint64_t handle = entry_name(word);
     int error = decode_object(z, context, word, page, z->pool->ops->map(z->pool, handle));
     z->pool->ops->unmap(z->pool, handle);
+    return error;
+}
+
+static int load_shared_object(struct zswap *z, struct context *context, uint64_t reference, bool no_wait,
+                              void *page)
+{
+    uint64_t *word, held = dedup_try_hold(z, reference, &word);
+    if (held == ENTRY_BUSY) {
+        return no_wait ? -EAGAIN : TRY_AGAIN;
+    }
+    int error = load_from_pool(z, context, held, page);
+    lifecycle_unhold(&z->lifecycle, word, held);
     return error;
 }
 
@@ -93,6 +109,9 @@ static int read_entry(struct zswap *z, struct context *context, struct swap_entr
         same_filled_expand(page, same_filled_decode(held));
         return 0;
     }
+    if (unlikely(entry_is_reference(held))) {
+        return load_shared_object(z, context, held, no_wait, page);
+    }
     return entry_kind(held) == ENTRY_POOL ? load_from_pool(z, context, held, page)
                                           : load_from_device(z, context, entry, held, no_wait, page);
 }
@@ -104,10 +123,6 @@ static uint64_t *find_word(struct zswap *z, struct swap_entry entry, int *error)
     *error = area ? -ENOENT : -EINVAL;
     return area ? area_word(area, entry.offset) : NULL;
 }
-
-/* Answer of a load that should be tried again, with its context given back meanwhile: too many wait for the device
- * (context.h), or for this entry. Never leaves this file. */
-#define TRY_AGAIN 1
 
 /* read_entry, but counted among those that wait, where it may. */
 static int read_entry_in_turn(struct zswap *z, struct context *context, struct swap_entry entry,

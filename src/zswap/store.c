@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "zswap/internal.h"
+#include "zswap/dedup.h"
 #include "zswap/same_filled.h"
 
 /* Less than this much saved is not worth a decompression. */
@@ -102,9 +102,19 @@ static int make_word(struct zswap *z, struct swap_entry entry, const void *page,
         expect_removal(z, z->areas[entry.type], entry.offset, true);
         return 0;
     }
+    uint64_t hash = 0;
+    if (z->dedup && !filled) {
+        hash = dedup_hash(page);
+        if (dedup_store(z, entry, page, hash, word)) {
+            return 0;
+        }
+    }
     if (!make_room(z)) {
         counter_add(z, COUNTER_REJECT_RECLAIM, 1);
         return -ENOSPC;
+    }
+    if (z->dedup && !filled) {
+        dedup_note(z, entry, hash);
     }
     return filled ? put_object(z, entry, &value, sizeof value, ENTRY_FORMAT_FILL8, word)
                   : put_page(z, entry, page, word);
@@ -126,7 +136,7 @@ int zswap_store(struct zswap *z, struct swap_entry entry, const void *page)
             counter_add(z, COUNTER_REJECT_INDEX, 1);
             error = -ENOMEM;
             if (entry_kind(word) == ENTRY_POOL) {
-                z->pool->ops->free(z->pool, entry_name(word));
+                release_object(z, entry_content(word));
             }
         }
         zswap_invalidate(z, entry);

@@ -25,7 +25,7 @@
 
 #include "base/sys.h"
 #include "swap/record.h"
-#include "zswap/internal.h"
+#include "zswap/dedup.h"
 
 /* Less only for the explorer, which copies all of it at each step. */
 #ifndef BUFFERS
@@ -43,6 +43,7 @@ struct item {
     struct area *area; /* zswap_area_destroy takes it out of the table before the item has ended */
     uint64_t *word;
     uint64_t held;
+    uint64_t object; /* a word with length and format of what is written */
     struct swap_cache_token token;
     uint64_t first; /* device slot */
     uint64_t sum;   /* plain pages */
@@ -131,11 +132,13 @@ bool zswap_can_write_back(struct zswap *z)
 static bool add_item(struct buffer *b, struct swap_entry entry, struct area *area, uint64_t *word,
                      uint64_t held, struct swap_cache_token token)
 {
-    size_t slots = device_slots(held, b->z->mode);
+    uint64_t object = dedup_object(b->z, held);
+    size_t slots = device_slots(object, b->z->mode);
     b->items[b->items_used++] = (struct item){.entry = entry,
                                               .area = area,
                                               .word = word,
                                               .held = held,
+                                              .object = object,
                                               .token = token,
                                               .at = (uint16_t)b->slots_used,
                                               .slots = (uint8_t)slots};
@@ -171,10 +174,13 @@ static bool take_victim(struct zswap *z, struct buffer *b, struct area *area, st
 }
 
 /* What shares the victim's memory goes along, or nothing would be won. */
-static bool take_peers(struct zswap *z, struct buffer *b, uint64_t handle)
+static bool take_peers(struct zswap *z, struct buffer *b, uint64_t held)
 {
+    if (entry_is_reference(held)) {
+        return true;
+    }
     uint64_t owners[PEERS_MAX];
-    size_t n = z->pool->ops->peers(z->pool, handle, owners, PEERS_MAX);
+    size_t n = z->pool->ops->peers(z->pool, entry_name(held), owners, PEERS_MAX);
     for (size_t i = 0; i < n && has_room(b); i++) {
         struct swap_entry peer = entry_unpack(owners[i]);
         struct area *area = area_of(z, peer);
@@ -223,7 +229,7 @@ static void gather(struct zswap *z, struct buffer *b)
         if (!take_victim(z, b, area, entry)) {
             return;
         }
-        if (b->items_used > before && !take_peers(z, b, entry_name(b->items[before].held))) {
+        if (b->items_used > before && !take_peers(z, b, b->items[before].held)) {
             return;
         }
     }
@@ -244,8 +250,8 @@ static void give_back(struct zswap *z, struct item *item)
 static void commit(struct zswap *z, struct item *item)
 {
     bool plain = z->mode == ZSWAP_WRITEBACK_PAGE;
-    uint64_t on_device = entry_make(ENTRY_DEVICE, item->first, plain ? PAGE_BYTES : entry_bytes(item->held),
-                                    plain ? 0 : entry_format(item->held));
+    uint64_t on_device = entry_make(ENTRY_DEVICE, item->first, plain ? PAGE_BYTES : entry_bytes(item->object),
+                                    plain ? 0 : entry_format(item->object));
     if (lifecycle_finish_writeback(&z->lifecycle, item->word, item->held, on_device)) {
         count_change(z, item->held, on_device);
         counter_add(z, COUNTER_WRITTEN_BACK, 1);
@@ -335,17 +341,22 @@ static int expand(struct zswap *z, uint64_t held, const void *from, void *page)
 static void fill_item(struct zswap *z, struct buffer *b, struct item *item)
 {
     unsigned char *to = b->data + item->at * SLOT_BYTES;
-    uint64_t handle = entry_name(item->held);
+    uint64_t *shared = NULL;
+    uint64_t held = entry_is_reference(item->held) ? dedup_hold(z, item->held, &shared) : item->held;
+    uint64_t handle = entry_name(held);
     const void *from = z->pool->ops->map(z->pool, handle);
     if (z->mode == ZSWAP_WRITEBACK_PAGE) {
         item->dropped =
-            expand(z, item->held, from, to) != 0 ||
+            expand(z, held, from, to) != 0 ||
             swap_map_set_sum(&z->map, item->first, record_page_sum(to, item->entry, item->first)) != 0;
     } else {
-        memcpy(to + RECORD_HEADER_BYTES, from, entry_bytes(item->held));
-        record_seal(to, entry_bytes(item->held), item->entry, item->first);
+        memcpy(to + RECORD_HEADER_BYTES, from, entry_bytes(held));
+        record_seal(to, entry_bytes(held), item->entry, item->first);
     }
     z->pool->ops->unmap(z->pool, handle);
+    if (shared) {
+        lifecycle_unhold(&z->lifecycle, shared, held);
+    }
 }
 
 /* Items that follow each other both in the buffer and on the device share a write. */
@@ -372,7 +383,7 @@ static size_t submit(struct zswap *z, struct buffer *b)
     size_t payload = 0;
     for (uint32_t i = 0; i < b->items_used; i++) {
         fill_item(z, b, &b->items[i]);
-        payload += entry_bytes(b->items[i].held);
+        payload += dedup_weight(z, b->items[i].held);
     }
     make_runs(b);
     uint32_t runs = b->runs_used;
@@ -462,7 +473,7 @@ void writeback_forget_area(struct zswap *z, uint32_t type)
     if (z->writeback) {
         mutex_lock(&z->writeback->lock); /* nobody is gathering: who comes next does not find the area */
     }
-    atomic_set_release(&z->areas[type], NULL);
+    atomic_set_seq_cst(&z->areas[type], NULL); /* dedup_forget_area says why */
     if (z->writeback) {
         mutex_unlock(&z->writeback->lock);
     }

@@ -8,13 +8,15 @@
 #include <string.h>
 
 #include "swap/record.h"
-#include "zswap/internal.h"
+#include "zswap/dedup.h"
 
 /* Objects are freed here once nobody holds them, from any verb (rule 2 of lifecycle.h). */
-static void release_object(void *owner, uint64_t content)
+void release_object(void *zswap, uint64_t content)
 {
-    struct zswap *z = owner;
-    if (entry_kind(content) == ENTRY_POOL) {
+    struct zswap *z = zswap;
+    if (entry_is_reference(content)) {
+        dedup_release(z, content);
+    } else if (entry_kind(content) == ENTRY_POOL) {
         z->pool->ops->free(z->pool, entry_name(content));
     } else {
         swap_map_put(&z->map, entry_name(content));
@@ -46,13 +48,19 @@ static int create_parts(struct zswap *z, const struct zswap_options *o)
     if (!z->counters) {
         return -ENOMEM;
     }
-    int error =
-        lifecycle_init(&z->lifecycle, z->memory, CONTEXTS_MAX + writeback_capacity() + 1, release_object, z);
+    uint32_t holds = CONTEXTS_MAX + writeback_capacity() + 1;
+    if (o->deduplicate) {
+        holds += CONTEXTS_MAX + 1; /* of the shared objects behind references */
+    }
+    int error = lifecycle_init(&z->lifecycle, z->memory, holds, release_object, z);
     if (!error) {
         error = contexts_init(&z->contexts, z->memory, &o->codec);
     }
     if (!error) {
         error = o->pool->create(&z->pool, z->memory, pool_room(o->max_pool_bytes));
+    }
+    if (!error && o->deduplicate) {
+        error = dedup_create(z);
     }
     if (!error && z->device) {
         error = swap_map_init(&z->map, z->memory, z->device->size);
@@ -105,6 +113,7 @@ void zswap_destroy(struct zswap *z)
     if (z->device) {
         swap_map_destroy(&z->map);
     }
+    dedup_destroy(z);
     contexts_destroy(&z->contexts);
     lifecycle_destroy(&z->lifecycle);
     memory_unmap(z->memory, z->counters, COUNTER_SHARDS * sizeof *z->counters, ACCOUNT_TABLES);
@@ -138,6 +147,7 @@ void zswap_area_destroy(struct zswap *z, uint32_t type)
     }
     writeback_forget_area(z, type);
     compact_forget_areas(z);
+    dedup_forget_area(z, type);
     invalidate_in_area(z, area, 0, area->pages);
     area_destroy(area);
     memory_unmap(z->memory, area, sizeof *area, ACCOUNT_TABLES);
@@ -198,6 +208,10 @@ static void count_word(struct zswap *z, uint64_t word, int64_t sign)
         break;
     case ENTRY_POOL:
         counter_add(z, COUNTER_STORED, sign);
+        if (unlikely(entry_is_reference(word))) {
+            counter_add(z, COUNTER_DEDUPLICATED, sign);
+            break;
+        }
         counter_add(z, COUNTER_PAYLOAD, sign * (int64_t)entry_bytes(word));
         if (entry_bytes(word) == PAGE_BYTES) {
             counter_add(z, COUNTER_INCOMPRESSIBLE, sign);
@@ -255,6 +269,9 @@ void zswap_get_stats(struct zswap *z, struct zswap_stats *stats)
         .device_write_fail = counter_sum(z, COUNTER_WRITE_FAIL),
         .device_full = counter_sum(z, COUNTER_DEVICE_FULL),
     };
+    if (z->dedup) {
+        dedup_stats(z, stats);
+    }
 }
 
 static bool equal(const char *what, uint64_t counted, uint64_t found)
@@ -269,6 +286,7 @@ static bool equal(const char *what, uint64_t counted, uint64_t found)
 /* What the words of all areas say. */
 struct survey {
     uint64_t stored, same_filled, incompressible, payload, on_device, slots, held;
+    struct dedup_survey dedup;
 };
 
 static void survey_area(struct zswap *z, struct area *area, struct survey *s)
@@ -278,8 +296,12 @@ static void survey_area(struct zswap *z, struct area *area, struct survey *s)
         enum entry_kind kind = entry_kind(word);
         s->stored += kind == ENTRY_POOL || kind == ENTRY_FILLED;
         s->same_filled += kind == ENTRY_FILLED;
-        s->payload += kind == ENTRY_POOL ? entry_bytes(word) : 0;
-        s->incompressible += kind == ENTRY_POOL && entry_bytes(word) == PAGE_BYTES;
+        if (entry_is_reference(word)) {
+            dedup_survey_reference(z, word, &s->dedup);
+        } else if (kind == ENTRY_POOL) {
+            s->payload += entry_bytes(word);
+            s->incompressible += entry_bytes(word) == PAGE_BYTES;
+        }
         s->on_device += kind == ENTRY_DEVICE;
         s->slots += kind == ENTRY_DEVICE ? device_slots(word, z->mode) : 0;
         s->held += entry_is_object(word) && (entry_holders(word) || word & ENTRY_WB);
@@ -290,11 +312,19 @@ bool zswap_consistent(struct zswap *z)
 {
     struct survey s = {0};
     bool good = true;
+    if (z->dedup) {
+        dedup_survey_begin(z, &s.dedup);
+    }
     for (uint32_t type = 0; type < ZSWAP_TYPES_MAX; type++) {
         if (z->areas[type]) {
             survey_area(z, z->areas[type], &s);
             good &= area_consistent(z->areas[type]);
         }
+    }
+    if (z->dedup) {
+        good &= dedup_survey_end(z, &s.dedup);
+        s.payload += s.dedup.object_bytes;
+        s.incompressible += s.dedup.incompressible;
     }
     good &= equal("stored_pages", counter_sum(z, COUNTER_STORED), s.stored);
     good &= equal("same_filled_pages", counter_sum(z, COUNTER_SAME_FILLED), s.same_filled);

@@ -39,13 +39,14 @@ struct zswap_options {
     enum zswap_writeback writeback;
     struct swap_device *device;    /* NULL = none; outlives the cache */
     struct swap_cache *swap_cache; /* outlives the cache */
+    bool deduplicate;              /* entries of equal pages share one object */
 };
 
 /* Counters under the kernel's names (/sys/kernel/debug/zswap, mm/zswap.c), and ours. */
 struct zswap_stats {
     uint64_t stored_pages;                /* in the pool now, same-filled included */
     uint64_t same_filled_pages;           /* of them, those that hold no object */
-    uint64_t stored_incompressible_pages; /* of them, those kept raw */
+    uint64_t stored_incompressible_pages; /* of them, those kept raw; pages that share one count once */
     uint64_t pool_total_size;             /* bytes */
     uint64_t pool_payload;                /* bytes of the objects in the pool */
     uint64_t device_pages;                /* on the device now */
@@ -62,6 +63,12 @@ struct zswap_stats {
     uint64_t reject_compress_poor;  /* pages that did not shrink, and went in raw */
     uint64_t decompress_fail;
     uint64_t device_read_fail, device_write_fail, device_full;
+    /* Zero unless equal pages are looked for. */
+    uint64_t deduplicated_pages; /* of stored_pages, those that share an object */
+    uint64_t shared_objects;     /* that they share; they are in pool_payload, once each */
+    uint64_t
+        deduplicated_bytes; /* what they would take in the pool more without sharing, less what sharing itself takes */
+    uint64_t dedup_collisions; /* pages compared that were not equal */
 };
 
 struct zswap;

@@ -243,6 +243,15 @@ all_keys() {
     equal "$work/stats" memory_limit 67108864 && equal "$work/stats" exit_status 3
 }
 check 'statistics hold every key' all_keys
+shared_pages() {
+    run --memory 64M --deduplicate --stats "$work/stats" true || return 1
+    for key in deduplicated_pages shared_objects deduplicated_bytes dedup_collisions; do
+        figure "$work/stats" $key > "$work/figure" || return 1
+    done
+    timeout 20 "$UZSWAP" run --deduplicate true 2> "$work/errors" && grep -q '^uzswap: shared ' "$work/errors" &&
+        ! timeout 20 "$UZSWAP" run true 2>&1 | grep -q '^uzswap: shared '
+}
+check 'what --deduplicate has won is told' shared_pages
 signal_in_stats() {
     run --stats "$work/stats" sh -c 'kill -TERM $$'
     equal "$work/stats" signal 15 && equal "$work/stats" exit_status 143

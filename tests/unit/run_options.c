@@ -63,15 +63,15 @@ TEST(defaults)
     CHECK_TEXT(options.swap, "file:");
     CHECK_EQUAL(options.swap_size, 64 * GIB);
     CHECK_EQUAL(options.writeback, RUN_WRITEBACK_COMPRESSED);
-    CHECK(!options.stats && !options.force && !options.quiet && !options.verbose && !options.help);
+    CHECK(!options.deduplicate && !options.stats && !options.force && !options.quiet && !options.verbose && !options.help);
 }
 
 TEST(every_option_is_read_from_the_command_line)
 {
     CHECK_EQUAL(WORDS("--memory=2G", "--pool=p", "--compressor=zstd:3", "--swap=none", "--swap-size=3G",
-                      "--writeback=page", "--stats=s", "--force", "--quiet", "--verbose", "--help",
-                      "program"),
-                11);
+                      "--writeback=page", "--deduplicate", "--stats=s", "--force", "--quiet", "--verbose",
+                      "--help", "program"),
+                12);
     CHECK_EQUAL(options.memory, 2 * GIB);
     CHECK_TEXT(options.pool, "p");
     CHECK_TEXT(options.compressor, "zstd:3");
@@ -79,7 +79,7 @@ TEST(every_option_is_read_from_the_command_line)
     CHECK_EQUAL(options.swap_size, 3 * GIB);
     CHECK_EQUAL(options.writeback, RUN_WRITEBACK_PAGE);
     CHECK_TEXT(options.stats, "s");
-    CHECK(options.force && options.quiet && options.verbose && options.help);
+    CHECK(options.deduplicate && options.force && options.quiet && options.verbose && options.help);
 }
 
 TEST(a_value_may_be_the_next_word)

@@ -162,12 +162,12 @@ TEST(store_that_fails)
     {
         _Alignas(8) unsigned char page[PAGE_BYTES];
         block(s->mode, s->device_mode, 3);
-        incompressible_page_for(page, at(1), 2);
         /* The first has the context made that the second uses too; then only the pool asks for memory, a page each. */
         int errors[2];
         for (int i = 0; i < 2; i++) {
             doing = i ? "store without memory" : "store";
             zswap_trim(f.zswap);
+            incompressible_page_for(page, at(1), 2 + (uint64_t)i);
             atomic_set_relaxed(&f.memory.fail_countdown, i);
             errors[i] = zswap_store(f.zswap, at(i ? 1 : 5), page);
         }

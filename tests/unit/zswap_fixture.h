@@ -37,7 +37,8 @@ static inline void fixture_prepare(struct fixture *f, size_t max_pool_bytes, enu
                                         .accept_threshold_percent = 90,
                                         .writeback = writeback,
                                         .device = f->device,
-                                        .swap_cache = f->swap_cache};
+                                        .swap_cache = f->swap_cache,
+                                        .deduplicate = getenv("UZSWAP_TEST_DEDUPLICATE") != NULL};
     REQUIRE(codec_parse("lz4", &f->options.codec) == 0);
     f->before = account_total(&f->account);
 }
