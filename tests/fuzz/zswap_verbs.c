@@ -6,7 +6,8 @@
  * made to fail, from whether that could have come in its way: a device error only if the entry is on the device and a read was
  * planned to fail; no memory only if a request was refused during the verb; no space only if the pool is near its limit.
  *
- *   byte 0      mode of writeback, of the device, compressor, whether making the cache runs out of memory
+ *   byte 0      mode of writeback, of the device, compressor, whether it deduplicates, whether making the cache runs out of memory.
+ *               If it deduplicates, all entries take turns with a few pages of each kind
  *   then        verbs: |what|, and as many bytes as it needs
  */
 #include <errno.h>
@@ -60,6 +61,7 @@ static struct {
     uint64_t verbs, version;
     size_t limit;
     enum zswap_writeback mode;
+    bool deduplicates;
     bool reads_fail, reads_flip, device_damaged; /* from now on, perhaps */
     bool refused;                                /* during this verb, a request for memory */
     const uint8_t *data;
@@ -97,6 +99,10 @@ static uint8_t take(void)
 
 static void make(uint64_t *page, unsigned key, struct model m)
 {
+    if (run.deduplicates) {
+        key = 0;
+        m.version = 1 + m.version % 3;
+    }
     uint64_t seed = m.version * KEYS + key + 1;
     if (m.kind < 4) {
         version_fill(page, version_make(key, 0, m.version, (enum versioned_kind)m.kind));
@@ -403,10 +409,12 @@ static void check_model(void)
     }
     zswap_get_stats(run.zswap, &stats);
     REQUIRE(stats.stored_pages + stats.device_pages == here);
-    REQUIRE(restless_objects() >= stats.stored_pages - stats.same_filled_pages);
+    uint64_t objects =
+        stats.stored_pages - stats.same_filled_pages - stats.deduplicated_pages + stats.shared_objects;
+    REQUIRE(restless_objects() >= objects);
     REQUIRE(restless_misuses() == 0);
     if (!zswap_writeback_in_flight(run.zswap)) { /* nobody holds anything */
-        REQUIRE(restless_objects() == stats.stored_pages - stats.same_filled_pages);
+        REQUIRE(restless_objects() == objects);
         REQUIRE(run.verbs % 8 || zswap_consistent(run.zswap));
         REQUIRE(swap_cache_count(swap_cache) == 0);
     }
@@ -445,9 +453,11 @@ static bool make_cache(uint8_t how, struct swap_device *device)
                                     .accept_threshold_percent = ACCEPT_PERCENT,
                                     .writeback = (enum zswap_writeback)(how % 3),
                                     .device = device,
-                                    .swap_cache = swap_cache};
+                                    .swap_cache = swap_cache,
+                                    .deduplicate = how & 0x40};
     REQUIRE(codec_parse(codecs[how >> 4 & 3], &options.codec) == 0);
     run.mode = options.writeback;
+    run.deduplicates = options.deduplicate;
     run.limit = FIRST_LIMIT;
     memory.fail_countdown = how & 0x80 ? take() % 32 : 0;
     int64_t countdown = memory.fail_countdown;

@@ -66,6 +66,7 @@ struct cache; /* each lifecycle's own */
 struct lifecycle_ops {
     const char *name;
     bool fills;      /* versions of VERSION_FILLED and more are same-filled pages, and hold no object */
+    bool shares;     /* equal pages share an object */
     bool home_slots; /* written back to the key's home slot, as in 2013, not to fresh slots */
 
     /* A cache of keys 0 .. keys - 1. 0 or -ENOMEM. */

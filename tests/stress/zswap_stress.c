@@ -16,6 +16,9 @@
  * `free`: no lock, several stores of an entry at once: whole pages, of that entry, of a version that somebody began to
  * store; and after a store of one thread alone (at the end), just that.
  *
+ * `alike`: the cache deduplicates, and versions alternate between few pages, the same for all entries: then a load's page must be
+ * that of some version that it may have seen.
+ *
  * UZSWAP_TEST_POOL names the pool, UZSWAP_STRESS_ROUNDS sets the rounds of each thread, UZSWAP_STRESS_THREADS their number.
  */
 #include <pthread.h>
@@ -27,6 +30,7 @@
 #define ENTRIES 48
 #define SPREAD 37 /* offsets apart, so that several pages of the index are in use */
 #define THREADS_MAX 64
+#define ALIKE 5
 
 struct known {
     pthread_mutex_t turn; /* held by who stores or removes, in the ordered tests */
@@ -38,7 +42,7 @@ struct known {
 struct run {
     enum zswap_writeback mode;
     enum ram_device_mode device_mode;
-    bool ordered, faults;
+    bool ordered, faults, alike;
     uint64_t rounds;
     uint64_t loads, not_here, damaged; /* atomic */
 };
@@ -72,6 +76,10 @@ static uint64_t sum_of(const uint64_t *words)
 /* Of all kinds: text, incompressible, hardly more than its stamp; every eighth is same-filled with its version. */
 static void make_stamped(uint64_t *page, struct swap_entry entry, uint64_t version)
 {
+    if (run.alike) {
+        entry.offset = 0;
+        version = 1 + version % ALIKE;
+    }
     uint64_t seed = version * 977 + entry.offset + 1;
     if (version % 8 == 7) {
         for (size_t i = 0; i < PAGE_BYTES / 8; i++) {
@@ -83,9 +91,19 @@ static void make_stamped(uint64_t *page, struct swap_entry entry, uint64_t versi
     *(struct stamp *)page = (struct stamp){entry.type, entry.offset, version, sum_of(page)};
 }
 
-/* The page's version, 0 if it is torn, or another entry's. */
-static uint64_t version_of(const uint64_t *page, struct swap_entry entry)
+/* The page's version, 0 if it is torn, or another entry's. `alike`: the newest one up to `newest` with this page. */
+static uint64_t version_of(const uint64_t *page, struct swap_entry entry, uint64_t newest)
 {
+    if (run.alike) {
+        uint64_t expected[PAGE_BYTES / 8];
+        for (uint64_t version = newest; version && version + ALIKE > newest; version--) {
+            make_stamped(expected, entry, version);
+            if (!memcmp(page, expected, PAGE_BYTES)) {
+                return version;
+            }
+        }
+        return 0;
+    }
     if (page[0] == page[1]) {
         for (size_t i = 1; i < PAGE_BYTES / 8; i++) {
             if (page[i] != page[0]) {
@@ -120,7 +138,7 @@ static void check_load(uint64_t i, int error, const uint64_t *page, uint64_t flo
         return;
     }
     CHECK_EQUAL(error, 0);
-    uint64_t version = error ? 0 : version_of(page, entry);
+    uint64_t version = error ? 0 : version_of(page, entry, ceiling);
     CHECK(version || error);                          /* torn, or another's */
     CHECK(error || version <= ceiling);               /* from the future */
     CHECK(error || !run.ordered || version >= floor); /* stale */
@@ -223,6 +241,9 @@ static void *use_cache(void *number)
             zswap_writeback(f.zswap, 16384);
         } else {
             zswap_writeback_reap(f.zswap, what == 30 && round % 64 == 0);
+            if (run.alike) {
+                zswap_trim(f.zswap);
+            }
         }
     }
     return NULL;
@@ -272,7 +293,8 @@ static void check_at_rest(void)
             uint64_t page[PAGE_BYTES / 8];
             one_store(i);
             int error = zswap_load(f.zswap, entry_number(i), page);
-            CHECK(error ? error == -ENOENT : version_of(page, entry_number(i)) == known[i].begun);
+            CHECK(error ? error == -ENOENT
+                        : version_of(page, entry_number(i), known[i].begun) == known[i].begun);
         }
     }
     zswap_invalidate_area(f.zswap, TYPE);
@@ -290,6 +312,7 @@ static void stress(struct run wanted)
     run.rounds = rounds_wanted;
     done = 0;
     fixture_prepare(&f, 32 << 10, run.mode, run.device_mode);
+    f.options.deduplicate |= run.alike;
     REQUIRE(zswap_create(&f.zswap, &f.options) == 0);
     REQUIRE(zswap_area_create(f.zswap, TYPE, ENTRIES * SPREAD) == 0);
     for (size_t i = 0; i < ENTRIES; i++) {
@@ -359,6 +382,26 @@ TEST(free_pages)
 TEST(free_without_writeback)
 {
     stress((struct run){.mode = ZSWAP_WRITEBACK_OFF, .device_mode = RAM_DEVICE_SYNC});
+}
+
+TEST(ordered_alike_with_failures)
+{
+    stress((struct run){.mode = ZSWAP_WRITEBACK_COMPRESSED,
+                        .device_mode = RAM_DEVICE_ASYNC_READ,
+                        .ordered = true,
+                        .faults = true,
+                        .alike = true});
+}
+
+TEST(ordered_alike_pages)
+{
+    stress((struct run){
+        .mode = ZSWAP_WRITEBACK_PAGE, .device_mode = RAM_DEVICE_ASYNC, .ordered = true, .alike = true});
+}
+
+TEST(free_alike_without_writeback)
+{
+    stress((struct run){.mode = ZSWAP_WRITEBACK_OFF, .device_mode = RAM_DEVICE_SYNC, .alike = true});
 }
 
 /* ---- ranges and areas under the others */
@@ -450,6 +493,9 @@ int main(void)
     RUN(free_compressed_with_failures);
     RUN(free_pages);
     RUN(free_without_writeback);
+    RUN(ordered_alike_with_failures);
+    RUN(ordered_alike_pages);
+    RUN(free_alike_without_writeback);
     RUN(ranges_removed_by_several_at_once);
     RUN(area_is_destroyed_while_another_is_written_back);
     return harness_finish();

@@ -63,7 +63,8 @@ TEST(defaults)
     CHECK_TEXT(options.swap, "file:");
     CHECK_EQUAL(options.swap_size, 64 * GIB);
     CHECK_EQUAL(options.writeback, RUN_WRITEBACK_COMPRESSED);
-    CHECK(!options.deduplicate && !options.stats && !options.force && !options.quiet && !options.verbose && !options.help);
+    CHECK(!options.deduplicate && !options.stats && !options.force && !options.quiet && !options.verbose &&
+          !options.help);
 }
 
 TEST(every_option_is_read_from_the_command_line)

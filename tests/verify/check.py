@@ -43,9 +43,9 @@ def tasks(short):
         for lifecycle in reversed(LIFECYCLES):
             yield Task("explore-lifecycles", lifecycle, name)
     if not short:
-        for name, preemptions in [("trios", 2), ("double", 1), ("triples", 1), ("keys", None)]:
+        for name, preemptions in [("trios", 2), ("alike-many", 1), ("double", 1), ("triples", 1), ("keys", None)]:
             yield Task("explore-whole", "whole", name, preemptions)
-    for name in ["races", "pairs", "hang"]:
+    for name in ["races", "pairs", "hang", "alike"]:
         yield Task("explore-whole", "whole", name)
     for name in ["overflow", "pairs"] if short else ["overflow", "pairs", "double", "triples"]:
         yield Task("explore-narrow", "production", name)

@@ -17,8 +17,8 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-LIFECYCLE, STORE, LOAD, WRITEBACK, AREA, CONTEXT, COMPACT = (
-    f"src/zswap/{name}.c" for name in ("lifecycle", "store", "load", "writeback", "area", "context", "compact"))
+LIFECYCLE, STORE, LOAD, WRITEBACK, AREA, CONTEXT, COMPACT, DEDUP, SHARED = (
+    f"src/zswap/{name}.c" for name in ("lifecycle", "store", "load", "writeback", "area", "context", "compact", "dedup", "shared"))
 
 # file: which; edits: (old, new) pairs; program: explore-lifecycles, explore-narrow (one load of an entry at a time, one chain of orphans) or explore-whole;
 # sets: where to look, in order; one with a colon is a scenario
@@ -145,7 +145,40 @@ MUTATIONS = [
              [("    if (!lifecycle_move(&move->z->lifecycle, move->word, held, next)) {\n        return false;\n    }\n",
                "    lifecycle_move(&move->z->lifecycle, move->word, held, next);\n")], WHOLE, ("pairs",)),
     Mutation("an entry that is moved under a writeback is lost to the LRU", COMPACT,
-             [("    area_lru_restore(move->area, move->offset);\n", "")], WHOLE, ("pairs",)),
+             [("        area_lru_restore(move->area, move->offset);\n", "")], WHOLE, ("pairs",)),
+    Mutation("a compaction takes the number of a reference for the object it copies", COMPACT,
+             [(" &&\n           !entry_is_reference(word);", ";")], WHOLE, ("alike",)),
+    Mutation("a count is raised once the page was compared", DEDUP,
+             [("        if (s && shared_get(s)) {\n            shared = check_shared(z, context, (uint32_t)other.offset, page);\n        }\n",
+               "        uint64_t held = s ? lifecycle_try_hold(&s->word, false) : 0;\n"
+               "        if (entry_is_object(held)) {\n            bool equal = is_equal(z, context, held, page);\n"
+               "            lifecycle_unhold(&z->lifecycle, &s->word, held);\n"
+               "            shared = equal && shared_get(s) ? (uint32_t)other.offset : 0;\n        }\n")], WHOLE,
+             ("alike: pool: store | area store store.1 invalidate",)),
+    Mutation("a count is raised from 0", SHARED,
+             [("    while (count) {\n", "    while (true) {\n")], WHOLE, ("alike",)),
+    Mutation("a count is not given back when the other entry has changed meanwhile", DEDUP,
+             [("    } else {\n        dedup_release(z, reference);\n    }\n    return shared;", "    }\n    return shared;")], WHOLE, ("alike",)),
+    Mutation("a store whose page is another keeps its count", DEDUP,
+             [("    if (!equal) {\n        drop(z, shared);\n        return 0;\n    }\n", "    if (!equal) {\n        return 0;\n    }\n")], WHOLE,
+             ("alike", "alike: pool: store load | area store store.1")),
+    Mutation("pages of one hash are not compared", DEDUP,
+             [("    z->pool->ops->unmap(z->pool, handle);\n    if (!equal) {", "    z->pool->ops->unmap(z->pool, handle);\n    equal = true;\n    if (!equal) {")],
+             WHOLE, ("alike",)),
+    Mutation("a count is there before the object", DEDUP,
+             [("    struct shared *s = shared_at(&z->dedup->tables, number);\n    lifecycle_replace",
+               "    struct shared *s = shared_at(&z->dedup->tables, number);\n    atomic_set_release(&s->count, 2);\n    lifecycle_replace")], WHOLE,
+             ("alike", "alike: pool: store | area store store.1")),
+    Mutation("the number of a shared object comes back before its word is empty", DEDUP,
+             [("        uint64_t old = lifecycle_replace(&z->lifecycle, &s->word, 0);\n        count_object(z, old, -1);\n        shared_end(&z->dedup->tables, shared);\n",
+               "        shared_end(&z->dedup->tables, shared);\n        uint64_t old = lifecycle_replace(&z->lifecycle, &s->word, 0);\n        count_object(z, old, -1);\n")],
+             WHOLE, ("alike", "alike: pool: area | store store.1")),
+    Mutation("a load does not hold the shared object that it reads", LOAD,
+             [("    int error = load_from_pool(z, context, held, page);\n    lifecycle_unhold(&z->lifecycle, word, held);\n",
+               "    lifecycle_unhold(&z->lifecycle, word, held);\n    int error = load_from_pool(z, context, held, page);\n")], WHOLE,
+             ("alike",)),
+    Mutation("an entry that becomes a reference under a writeback is lost to the LRU", DEDUP,
+             [("        area_lru_restore(other->area, other->offset);\n", "")], WHOLE, ("alike",)),
 ]
 
 

@@ -7,7 +7,7 @@
 
 static const char *const verb_names[VERBS] = {"store", "load",      "exclusive", "invalidate",
                                               "area",  "writeback", "move",      "trim"};
-static const char *const start_names[STARTS] = {"empty", "pool", "loaded", "device", "filled"};
+static const char *const start_names[STARTS_ALL] = {"empty", "pool", "loaded", "device", "filled", "first"};
 
 const char *scenario_verb_name(enum scenario_verb verb)
 {
@@ -18,7 +18,10 @@ const char *scenario_verb_name(enum scenario_verb verb)
 
 char *scenario_format(const struct scenario *s, char text[200])
 {
-    size_t at = (size_t)snprintf(text, 200, "%s%s%s%s:", s->keys > 1 ? "two keys: " : "",
+    size_t at = (size_t)snprintf(text, 200, "%s%s%s%s:",
+                                 s->alike      ? "alike: "
+                                 : s->keys > 1 ? "two keys: "
+                                               : "",
                                  s->faults & WORLD_DEVICE_HANGS ? "hang: " : "",
                                  s->faults & WORLD_USUAL_FAULTS ? "faults: " : "", start_names[s->start]);
     for (unsigned t = 0; t < s->threads; t++) {
@@ -71,7 +74,8 @@ bool scenario_parse(const char *text, struct scenario *s)
 {
     char copy[200], *rest;
     *s = (struct scenario){.lifecycle = s->lifecycle, .keys = 1, .threads = 1};
-    s->keys += begins_with(&text, "two keys: ");
+    s->alike = begins_with(&text, "alike: ");
+    s->keys += s->alike || begins_with(&text, "two keys: ");
     s->faults |= begins_with(&text, "hang: ") ? WORLD_DEVICE_HANGS : 0;
     s->faults |= begins_with(&text, "faults: ") ? WORLD_USUAL_FAULTS : 0;
     if (strlen(text) >= sizeof copy) {
@@ -79,7 +83,7 @@ bool scenario_parse(const char *text, struct scenario *s)
     }
     strcpy(copy, text);
     char *word = strtok_r(copy, ":", &rest);
-    int start = word ? index_of(word, start_names, STARTS) : -1;
+    int start = word ? index_of(word, start_names, STARTS_ALL) : -1;
     if (start < 0) {
         return false;
     }
@@ -98,7 +102,7 @@ bool scenario_parse(const char *text, struct scenario *s)
 
 bool scenario_is_possible(const struct scenario *s)
 {
-    if (s->start == START_FILLED && !s->lifecycle->fills) {
+    if ((s->start == START_FILLED && !s->lifecycle->fills) || (s->alike && !s->lifecycle->shares)) {
         return false;
     }
     for (unsigned t = 0; t < s->threads; t++) {
@@ -226,12 +230,14 @@ static void set_up(void *context)
 {
     struct scenario *s = context;
     s->world = world_create(s->keys, s->lifecycle->home_slots, s->faults);
+    s->world->alike = s->alike;
     if (s->lifecycle->create(&s->cache, &s->world->base, s->keys)) {
         explore_fail("create fails");
         return;
     }
-    for (unsigned key = 0; key < s->keys && s->start != START_EMPTY; key++) {
-        do_store(s, key, s->start == START_FILLED ? VERSION_FILLED + key : 1 + key);
+    unsigned stored = s->start == START_EMPTY ? 0 : s->start == START_FIRST ? 1 : s->keys;
+    for (unsigned key = 0; key < stored; key++) {
+        do_store(s, key, s->start == START_FILLED ? VERSION_FILLED + key : s->alike ? 1 : 1 + key);
         if (s->start == START_LOADED) {
             do_load(s, key, false);
         }
@@ -246,7 +252,11 @@ static void run_thread(void *context, unsigned number)
     struct scenario *s = context;
     for (unsigned i = 0; i < s->used[number]; i++) {
         const struct scenario_step *step = &s->steps[number][i];
-        do_verb(s, (enum scenario_verb)step->verb, step->key, 10 * (number + 1) + i);
+        uint64_t version = 10 * (number + 1) + i;
+        if (s->alike && step->verb == VERB_STORE) {
+            version = 1 + explore_choose(2, "store: a page like the first, or another");
+        }
+        do_verb(s, (enum scenario_verb)step->verb, step->key, version);
     }
 }
 

@@ -6,8 +6,10 @@
  *     hang: pool: invalidate | writeback    the device never answers
  *     faults: device: load | exclusive | area
  *     two keys: pool: store writeback | store.1 area
+ *     alike: first: store.1 | move
  *
- * A verb with ".1" is one of entry 1.
+ * A verb with ".1" is one of entry 1. "alike": two entries that deduplicate; they begin with equal pages, and a store is of a page
+ * like those, or of one like all other stores of the second kind.
  */
 #ifndef UZSWAP_TESTS_VERIFY_SCENARIO_H
 #define UZSWAP_TESTS_VERIFY_SCENARIO_H
@@ -16,7 +18,7 @@
 #include "tests/verify/explore.h"
 #include "tests/verify/world.h"
 
-#define SCENARIO_VERBS_MAX 3 /* a thread */
+#define SCENARIO_VERBS_MAX 4 /* a thread */
 
 enum scenario_verb {
     VERB_STORE,
@@ -37,12 +39,15 @@ enum scenario_start {
     START_DEVICE, /* stored and written back */
     START_FILLED, /* stored, same-filled; for a lifecycle that knows such */
     STARTS,
+    START_FIRST = STARTS, /* entry 0 stored, 1 not; in no set but "alike" */
+    STARTS_ALL,
 };
 
 struct scenario {
     const struct lifecycle_ops *lifecycle;
     enum scenario_start start;
     unsigned keys, faults;
+    bool alike;
     unsigned threads;
     struct scenario_step {
         uint8_t verb, key;

@@ -167,6 +167,63 @@ static void set_fours(const struct visitor *v)
     }
 }
 
+/* Every verb of either entry. */
+static const struct scenario_step alike_steps[] = {
+    {VERB_STORE, 0},     {VERB_STORE, 1},     {VERB_LOAD, 0},       {VERB_LOAD, 1},
+    {VERB_EXCLUSIVE, 0}, {VERB_EXCLUSIVE, 1}, {VERB_INVALIDATE, 0}, {VERB_INVALIDATE, 1},
+    {VERB_AREA, 0},      {VERB_WRITEBACK, 0}, {VERB_MOVE, 0},
+};
+#define ALIKE_STEPS ARRAY_LENGTH(alike_steps)
+
+static const enum scenario_start alike_starts[] = {START_EMPTY, START_FIRST, START_POOL};
+
+static void set_alike(const struct visitor *v)
+{
+    /* The number of a shared object comes back while another store looks at it; a copy leaves, and comes back. */
+    static const char *const texts[] = {"alike: pool: store | area store store.1 invalidate",
+                                        "alike: first: store.1 | store writeback",
+                                        "alike: empty: store invalidate | store.1 load.1"};
+    for (unsigned start = 0; start < ARRAY_LENGTH(alike_starts); start++) {
+        for (unsigned a = 0; a < ALIKE_STEPS; a++) {
+            for (unsigned b = a; b < ALIKE_STEPS; b++) {
+                visit(v, (struct scenario){.start = alike_starts[start],
+                                           .keys = 2,
+                                           .alike = true,
+                                           .faults = WORLD_USUAL_FAULTS,
+                                           .threads = 2,
+                                           .steps = {{alike_steps[a]}, {alike_steps[b]}},
+                                           .used = {1, 1}});
+            }
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(texts); i++) {
+        visit_text(v, texts[i]);
+    }
+}
+
+static void set_alike_many(const struct visitor *v)
+{
+    /* Entry 1 is as good as entry 0. */
+    static const struct scenario_step steps[] = {
+        {VERB_STORE, 0},      {VERB_STORE, 1}, {VERB_LOAD, 0},      {VERB_EXCLUSIVE, 0},
+        {VERB_INVALIDATE, 0}, {VERB_AREA, 0},  {VERB_WRITEBACK, 0}, {VERB_MOVE, 0},
+    };
+    for (unsigned start = 1; start < ARRAY_LENGTH(alike_starts); start++) {
+        for (unsigned a = 0; a < ARRAY_LENGTH(steps); a++) {
+            for (unsigned b = a; b < ARRAY_LENGTH(steps); b++) {
+                for (unsigned c = b; c < ARRAY_LENGTH(steps); c++) {
+                    visit(v, (struct scenario){.start = alike_starts[start],
+                                               .keys = 2,
+                                               .alike = true,
+                                               .threads = 3,
+                                               .steps = {{steps[a]}, {steps[b]}, {steps[c]}},
+                                               .used = {1, 1, 1}});
+                }
+            }
+        }
+    }
+}
+
 static void set_overflow(const struct visitor *v)
 {
     static const char *const texts[] = {"pool: load | load",
@@ -185,9 +242,10 @@ static void set_overflow(const struct visitor *v)
 static const struct {
     const char *name;
     void (*run)(const struct visitor *);
-} sets[] = {{"races", set_races},   {"pairs", set_pairs},      {"hang", set_hang},   {"keys", set_keys},
-            {"double", set_double}, {"triples", set_triples},  {"trios", set_trios}, {"sixfold", set_sixfold},
-            {"fours", set_fours},   {"overflow", set_overflow}};
+} sets[] = {{"races", set_races}, {"pairs", set_pairs},           {"hang", set_hang},
+            {"keys", set_keys},   {"double", set_double},         {"triples", set_triples},
+            {"trios", set_trios}, {"sixfold", set_sixfold},       {"fours", set_fours},
+            {"alike", set_alike}, {"alike-many", set_alike_many}, {"overflow", set_overflow}};
 
 bool sets_run(const char *name, void (*explore)(void *context, struct scenario *s), void *context)
 {

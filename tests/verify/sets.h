@@ -11,6 +11,8 @@
  *   trios     the same, and nothing fails
  *   sixfold   three threads, two verbs each
  *   fours     four threads, a verb each
+ *   alike     two entries with equal pages, that deduplicate: two threads, a verb each, with failures; a few with more
+ *   alike-many   the same, three threads, and nothing fails
  *   overflow  more loads than the word counts, and several orphans in a chain: for the program whose word counts one load and
  *             which has one chain
  */

@@ -15,7 +15,7 @@
 #include "pool/pool.h"
 #include "tests/verify/explore.h"
 #include "tests/verify/world.h"
-#include "zswap/internal.h"
+#include "zswap/dedup.h"
 
 #define OBJECTS 8
 #define DEVICE_SLOTS 48
@@ -390,6 +390,23 @@ static void quieten(struct zswap *z, uint64_t *words_beyond)
     explore_quiet(&z->areas[TYPE]->writing, sizeof z->areas[TYPE]->writing);
 }
 
+/* Likewise of deduplication; and who commits its tables first is of no interest. */
+static void quieten_dedup(struct dedup *d)
+{
+    const struct sparse *tables[] = {&d->fingerprints.slots, &d->tables.references.slots,
+                                     &d->tables.shared.slots};
+    fingerprints_note(&d->fingerprints, 0, 0);
+    shared_end(&d->tables, shared_make(&d->tables));
+    reference_end(&d->tables, reference_make(&d->tables, 0));
+    for (size_t i = 0; i < ARRAY_LENGTH(tables); i++) {
+        explore_quiet(tables[i]->committed, sizeof *tables[i]->committed);
+        explore_quiet(tables[i]->bitmap_pages, 1);
+    }
+    /* Hints: a slot may hold what it likes at any time. */
+    explore_quiet(d->fingerprints.slots.slots, PAGE_BYTES);
+    explore_quiet(&d->fingerprints, sizeof d->fingerprints);
+}
+
 static int whole_create(struct cache **cache, struct substrate *substrate, unsigned keys)
 {
     struct cache *c = explore_alloc(sizeof *c);
@@ -403,7 +420,8 @@ static int whole_create(struct cache **cache, struct substrate *substrate, unsig
                                     .codec = {.ops = (const struct codec_ops *)c},
                                     .max_pool_bytes = 1 << 20,
                                     .accept_threshold_percent = 90,
-                                    .device = &c->device.base};
+                                    .device = &c->device.base,
+                                    .deduplicate = c->world->alike};
     int error = swap_cache_create(&options.swap_cache, &c->memory, 8);
     error = error ? error : zswap_create(&c->zswap, &options);
     error = error ? error : zswap_area_create(c->zswap, TYPE, keys);
@@ -416,6 +434,9 @@ static int whole_create(struct cache **cache, struct substrate *substrate, unsig
     uint64_t *words =
         area_word_for_store(c->zswap->areas[TYPE], 0, true); /* who commits it first is of no interest */
     quieten(c->zswap, words + keys);
+    if (c->zswap->dedup) {
+        quieten_dedup(c->zswap->dedup);
+    }
     c->swap_cache = options.swap_cache;
     *cache = c;
     return 0;
@@ -516,7 +537,8 @@ static void whole_survey(struct cache *c, unsigned *objects, unsigned *slots)
     }
     struct zswap_stats stats;
     zswap_get_stats(c->zswap, &stats);
-    uint64_t held = stats.stored_pages - stats.same_filled_pages;
+    uint64_t held =
+        stats.stored_pages - stats.same_filled_pages - stats.deduplicated_pages + stats.shared_objects;
     if (((struct checked_pool *)c->zswap->pool)->used != held) {
         explore_fail("leak: %u objects in the pool, %llu known",
                      ((struct checked_pool *)c->zswap->pool)->used, (unsigned long long)held);
@@ -527,6 +549,7 @@ static void whole_survey(struct cache *c, unsigned *objects, unsigned *slots)
 const struct lifecycle_ops lifecycle_whole = {
     .name = "whole",
     .fills = true,
+    .shares = true,
     .create = whole_create,
     .store = whole_store,
     .load = whole_load,

@@ -56,6 +56,7 @@ struct world {
     struct substrate base;
     unsigned keys, faults;
     bool home_slots;
+    bool alike; /* stores are of equal pages */
     struct world_cell objects[WORLD_NAMES], slots[WORLD_NAMES];
     struct world_slot swap_cache[WORLD_KEYS_MAX];
 

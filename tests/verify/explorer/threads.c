@@ -14,7 +14,7 @@
 #define SEEN_OTHER 255
 #define CHOICES_MAX 250
 #define WATCHED_MAX 32
-#define QUIET_MAX 8
+#define QUIET_MAX 16
 #define YIELDS_ALONE_MAX 10000
 
 _Static_assert(sizeof(struct thread) * EXPLORE_THREADS_MAX <= ARENA_CONTROL_BYTES, "the control blocks fit");
