@@ -45,8 +45,9 @@ def tasks(short):
     if not short:
         for name, preemptions in [("trios", 2), ("alike-many", 1), ("double", 1), ("triples", 1), ("keys", None)]:
             yield Task("explore-whole", "whole", name, preemptions)
-    for name in ["races", "pairs", "hang", "alike"]:
+    for name in ["races", "pairs", "hang"]:
         yield Task("explore-whole", "whole", name)
+    yield Task("explore-whole", "whole", "alike", 1 if short else None)
     for name in ["overflow", "pairs"] if short else ["overflow", "pairs", "double", "triples"]:
         yield Task("explore-narrow", "production", name)
 
