@@ -44,6 +44,7 @@ struct item {
     uint64_t *word;
     uint64_t held;
     uint64_t object; /* a word with length and format of what is written */
+    uint32_t weight; /* bytes that leave the pool with it */
     struct swap_cache_token token;
     uint64_t first; /* device slot */
     uint64_t sum;   /* plain pages */
@@ -139,6 +140,7 @@ static bool add_item(struct buffer *b, struct swap_entry entry, struct area *are
                                               .word = word,
                                               .held = held,
                                               .object = object,
+                                              .weight = (uint32_t)dedup_weight(b->z, held),
                                               .token = token,
                                               .at = (uint16_t)b->slots_used,
                                               .slots = (uint8_t)slots};
@@ -383,7 +385,7 @@ static size_t submit(struct zswap *z, struct buffer *b)
     size_t payload = 0;
     for (uint32_t i = 0; i < b->items_used; i++) {
         fill_item(z, b, &b->items[i]);
-        payload += dedup_weight(z, b->items[i].held);
+        payload += b->items[i].weight;
     }
     make_runs(b);
     uint32_t runs = b->runs_used;
