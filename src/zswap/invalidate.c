@@ -17,7 +17,7 @@ void expect_removal(struct zswap *z, struct area *area, uint64_t offset, bool re
         return;
     }
     area_prefetch_neighbours(area, offset);
-    if (z->pool->ops->expect_free) {
+    if (z->pool->ops->expect_free && !entry_is_reference(seen)) {
         z->pool->ops->expect_free(z->pool, entry_name(seen), entry_bytes(seen), replaced);
     }
 }
