@@ -78,6 +78,9 @@ struct pool_ops {
      * ops and beside itself. NULL where objects never move. */
     size_t (*compact)(struct pool *pool, size_t bytes, const struct pool_mover *mover, void *context);
 
+    /* Bytes that `compact` could win now if no object were held; a hint, a microsecond's work. NULL where objects never move. */
+    size_t (*compactable)(struct pool *pool);
+
     /* Re-derives every count and list from the memory itself, with everything else standing still. True
      * if all agree; else prints each mismatch to standard error. */
     bool (*consistent)(struct pool *pool);

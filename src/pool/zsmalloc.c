@@ -437,5 +437,6 @@ const struct pool_ops pool_zsmalloc = {
     .peers = zs_peers,
     .trim = zs_trim,
     .compact = zs_compact,
+    .compactable = zs_compactable,
     .consistent = zs_consistent,
 };

@@ -236,6 +236,8 @@ size_t zs_free(struct zs *z, uint64_t handle);
 size_t zs_compact(struct pool *pool, size_t bytes, const struct pool_mover *mover,
                   void *context); /* zsmalloc_compact.c */
 
+size_t zs_compactable(struct pool *pool);
+
 /* What compaction could win in the class, in pages. A hint without the lock. */
 uint32_t zs_class_slack(const struct zs *z, unsigned class);
 

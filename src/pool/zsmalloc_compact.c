@@ -62,6 +62,16 @@ uint32_t zs_class_slack(const struct zs *z, unsigned class)
     return pages > needed ? pages - needed : 0;
 }
 
+size_t zs_compactable(struct pool *pool)
+{
+    const struct zs *z = zs_of(pool);
+    size_t pages = 0;
+    for (unsigned class = 0; class < z->class_count; class ++) {
+        pages += zs_class_slack(z, class);
+    }
+    return pages << PAGE_SHIFT;
+}
+
 /* Isolates a chain of the group, if the class has anything to win. */
 static bool isolate(struct zs *z, unsigned class, unsigned group, struct isolation *i)
 {

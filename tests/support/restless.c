@@ -186,6 +186,11 @@ static bool consistent(struct pool *pool)
     return watched->consistent(pool);
 }
 
+static size_t compactable(struct pool *pool)
+{
+    return watched->compactable ? watched->compactable(pool) : 0;
+}
+
 const struct pool_ops restless_pool = {
     .name = "restless",
     .create = create,
@@ -198,6 +203,7 @@ const struct pool_ops restless_pool = {
     .peers = peers,
     .trim = trim,
     .compact = compact,
+    .compactable = compactable,
     .consistent = consistent,
 };
 
