@@ -121,6 +121,17 @@ struct uzswap_stat {
     uint64_t shared_objects;     /* that they share */
     uint64_t deduplicated_bytes; /* saved by that in the pool, less what it takes itself */
     uint64_t dedup_collisions;   /* pages that looked equal and were not */
+    /* How the pool makes room at its limit. */
+    uint64_t written_back_bytes; /* on the device, of written_back_pages */
+    uint64_t writeback_batches;  /* write buffers sent there, of up to 128 KiB */
+    uint64_t writeback_peers; /* pages written back only because they share memory with an older one (zbud) */
+    uint64_t second_chances;  /* pages that writeback passed over: loaded since they were stored, or in use */
+    uint64_t shrink_rounds;   /* times the pool came from its limit down to 90 % of it */
+    uint64_t shrink_steps;    /* steps on the way there that won anything */
+    uint64_t shrink_step_bytes;             /* bytes of a step now: more, the faster the pool refills */
+    uint64_t compactions, compactions_vain; /* and of them, those that gave no memory back */
+    uint64_t pages_compacted;               /* pages of memory that compaction gave back */
+    uint64_t objects_moved;                 /* compressed pages that it moved for that */
 };
 
 UZSWAP_API void uzswap_stat(struct uzswap *cache, struct uzswap_stat *stat);

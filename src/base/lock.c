@@ -13,6 +13,7 @@ static const char *const rank_names[LOCK_RANKS] = {
     [LOCK_RANK_LAYOUT] = "layout",
     [LOCK_RANK_RECLAIM] = "reclaim",
     [LOCK_RANK_CLUSTER] = "cluster",
+    [LOCK_RANK_SHRINKER] = "shrinker",
     [LOCK_RANK_WRITEBACK] = "writeback",
     [LOCK_RANK_COMPACT] = "compaction",
     [LOCK_RANK_CONTEXT] = "context",

@@ -19,6 +19,7 @@ enum lock_rank {
     LOCK_RANK_LAYOUT,     /* region: transitions of pages (shared) against changes of ranges (exclusive) */
     LOCK_RANK_RECLAIM,    /* region: one thread at a time evicts and compresses */
     LOCK_RANK_CLUSTER,    /* region: pages going into and out of one cluster */
+    LOCK_RANK_SHRINKER,   /* zswap: one thread at a time makes room */
     LOCK_RANK_WRITEBACK,  /* zswap: one shrinker at a time builds and submits clusters */
     LOCK_RANK_COMPACT,    /* zswap: one compaction at a time; never inside the one above */
     LOCK_RANK_CONTEXT,    /* zswap: first use of a context's codec memory */

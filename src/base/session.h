@@ -14,7 +14,7 @@
 #include "base/types.h"
 
 #define SESSION_MAGIC 0x757a7377u
-#define SESSION_VERSION 1u
+#define SESSION_VERSION 2u
 #define SESSION_PROCESSES 512
 #define SESSION_ENVIRONMENT "UZSWAP_SESSION"
 
@@ -29,7 +29,8 @@
     X(deduplicated_bytes)                                                                                    \
     X(device_pages)                                                                                          \
     X(device_bytes)                                                                                          \
-    X(over_budget_bytes)
+    X(over_budget_bytes)                                                                                     \
+    X(shrink_step_bytes)
 
 /* Figures that only grow. */
 #define SESSION_EVENTS(X)                                                                                    \
@@ -55,7 +56,16 @@
     X(device_read_fail)                                                                                      \
     X(device_write_fail)                                                                                     \
     X(device_full)                                                                                           \
-    X(dedup_collisions)
+    X(dedup_collisions)                                                                                      \
+    X(writeback_batches)                                                                                     \
+    X(writeback_peers)                                                                                       \
+    X(second_chances)                                                                                        \
+    X(shrink_rounds)                                                                                         \
+    X(shrink_steps)                                                                                          \
+    X(compactions)                                                                                           \
+    X(compactions_vain)                                                                                      \
+    X(pages_compacted)                                                                                       \
+    X(objects_moved)
 
 /* Every figure of a process beside its account. */
 #define SESSION_COUNTERS(X)                                                                                  \

@@ -25,7 +25,17 @@
     X(decompress_fail)                                                                                       \
     X(device_read_fail)                                                                                      \
     X(device_write_fail)                                                                                     \
-    X(device_full)
+    X(device_full)                                                                                           \
+    X(writeback_batches)                                                                                     \
+    X(writeback_peers)                                                                                       \
+    X(second_chances)                                                                                        \
+    X(shrink_rounds)                                                                                         \
+    X(shrink_steps)                                                                                          \
+    X(compactions)                                                                                           \
+    X(compactions_vain)                                                                                      \
+    X(pages_compacted)                                                                                       \
+    X(objects_moved)                                                                                         \
+    X(shrink_step_bytes)
 #define FROM_REGION(X)                                                                                       \
     X(faults)                                                                                                \
     X(refaults)                                                                                              \

@@ -8,9 +8,9 @@
 #include "zswap/cache.h"
 
 #define MEMORY_MIN ((size_t)8 << 20)
-/* How often a store that finds no room has the oldest entries written back, and how much of them. */
+/* How often a store that finds no room waits for some, and for how much. */
 #define STORE_TRIES 8
-#define STORE_WRITEBACK_BYTES (256 << 10)
+#define STORE_ROOM_BYTES (256 << 10)
 #define SWAP_SIZE_DEFAULT ((uint64_t)64 << 30)
 
 struct uzswap {
@@ -111,8 +111,7 @@ int uzswap_store(struct uzswap *u, uint32_t type, uint64_t offset, const void *p
     /* No room, and perhaps only because the writes that make some are under way: then it is worth waiting for them. */
     for (int tries = 0; error == -ENOSPC && tries < STORE_TRIES && zswap_can_write_back(u->cache.zswap);
          tries++) {
-        zswap_writeback(u->cache.zswap, STORE_WRITEBACK_BYTES);
-        zswap_writeback_reap(u->cache.zswap, true);
+        zswap_shrink(u->cache.zswap, STORE_ROOM_BYTES, true);
         error = zswap_store(u->cache.zswap, entry_of(type, offset), page);
     }
     return error;
@@ -198,6 +197,17 @@ void uzswap_stat(struct uzswap *u, struct uzswap_stat *stat)
         .shared_objects = z.shared_objects,
         .deduplicated_bytes = z.deduplicated_bytes,
         .dedup_collisions = z.dedup_collisions,
+        .written_back_bytes = z.written_back_bytes,
+        .writeback_batches = z.writeback_batches,
+        .writeback_peers = z.writeback_peers,
+        .second_chances = z.second_chances,
+        .shrink_rounds = z.shrink_rounds,
+        .shrink_steps = z.shrink_steps,
+        .shrink_step_bytes = z.shrink_step_bytes,
+        .compactions = z.compactions,
+        .compactions_vain = z.compactions_vain,
+        .pages_compacted = z.pages_compacted,
+        .objects_moved = z.objects_moved,
     };
 }
 

@@ -10,8 +10,8 @@
  *
  * One step either evicts the oldest cluster into the staging area (frees nothing, but gives its pages their second chance) or
  * compresses the oldest staging cluster into the pool (frees most of it). The staging area is kept at its target, so a page waits
- * there for as long as it takes to evict that many others. The pool writes its oldest entries back by itself when it is
- * at its limit (zswap/store.c); without a device it may grow instead, up to POOL_MAX_PERCENT.
+ * there for as long as it takes to evict that many others. The pool makes room by itself when it is
+ * at its limit (zswap/shrinker.c); without a device it may grow instead, up to POOL_MAX_PERCENT.
  *
  * When steps no longer lower the total, the region is over budget: the program goes on, is warned about once, and faults try
  * again only now and then, until there is room.
@@ -91,7 +91,7 @@ static int store_page(struct region *r, uint64_t page, uint64_t name)
     int error = zswap_store(r->zswap, entry, staging_page(&r->staging, name));
     if (error == -ENOSPC) {
         /* Full, and perhaps only because the writes that make room are not through yet. */
-        zswap_writeback_reap(r->zswap, true);
+        zswap_shrink(r->zswap, CLUSTER_BYTES, true);
         error = zswap_store(r->zswap, entry, staging_page(&r->staging, name));
     }
     while (error == -ENOSPC && raise_pool_limit(r)) {
@@ -149,11 +149,7 @@ static bool compress_oldest(struct region *r)
 static bool shrink_pool(struct region *r)
 {
     restore_pool_limit(r);
-    if (!zswap_writeback(r->zswap, CLUSTER_BYTES)) {
-        return false;
-    }
-    zswap_writeback_reap(r->zswap, true);
-    return true;
+    return zswap_shrink(r->zswap, CLUSTER_BYTES, true) != 0;
 }
 
 bool reclaim_one(struct region *r)
@@ -191,13 +187,6 @@ static void note_over_budget(struct region *r, size_t total)
     }
 }
 
-/* Pages that do not shrink only change their kind when they are stored: room comes from the writes, so let those be done. */
-static void wait_for_writeback(struct region *r)
-{
-    zswap_writeback(r->zswap, CLUSTER_BYTES);
-    zswap_writeback_reap(r->zswap, true);
-}
-
 /* Steps until the total is at most `target`. False if it cannot be reached. */
 static bool reclaim_until(struct region *r, size_t target)
 {
@@ -211,7 +200,8 @@ static bool reclaim_until(struct region *r, size_t target)
         stuck = total < lowest ? 0 : stuck + 1;
         lowest = min_size(lowest, total);
         if (stuck % STEPS_BEFORE_WRITEBACK == STEPS_BEFORE_WRITEBACK - 1) {
-            wait_for_writeback(r);
+            /* Pages that do not shrink only change their kind when they are stored: room comes from the pool. */
+            zswap_shrink(r->zswap, CLUSTER_BYTES, true);
         }
         mutex_lock(&r->reclaim_lock);
         bool stepped = reclaim_one(r);

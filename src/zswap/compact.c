@@ -6,16 +6,14 @@
  * swapping the word for one with the new handle (lifecycle_move). Store, invalidate and loads go on meanwhile, and win: what they
  * change makes the swap fail, and the copy is dropped. Nobody waits for a compaction but who destroys an area.
  *
- * Counters do not change: the entry is where it was, of the same length. Nor does the LRU; but a writeback that began
+ * Counters do not change: the entry is where it was, of the same length. Nor does its second chance, but where a load grants it
+ * between hold and commit. Nor does the LRU; but a writeback that began
  * between hold and commit has taken the entry out of it, and will find that it has nothing to publish, so the entry is
  * linked again, at the end where it was taken.
  *
- * Who compacts: a store at the limit, before it starts a writeback (compact_at_limit), and zswap_trim.
+ * Who compacts, and when: shrinker.c.
  */
 #include "zswap/dedup.h"
-
-/* After an attempt in vain, so many stores at the limit do not try. */
-#define PAUSE 32
 
 struct move {
     struct zswap *z;
@@ -57,10 +55,11 @@ static bool commit(void *context, uint64_t owner, uint64_t handle, uint64_t move
     struct move *move = context;
     uint64_t held = move->held;
     (void)owner, (void)handle;
-    uint64_t next = entry_make(ENTRY_POOL, moved, entry_bytes(held), entry_format(held));
+    uint64_t next = entry_make(ENTRY_POOL, moved, entry_bytes(held), entry_format(held)) | (held & ENTRY_REF);
     if (!lifecycle_move(&move->z->lifecycle, move->word, held, next)) {
         return false;
     }
+    counter_add(move->z, COUNTER_OBJECTS_MOVED, 1);
     if (move->area) {
         area_lru_restore(move->area, move->offset);
     }
@@ -76,26 +75,10 @@ size_t compact_pool(struct zswap *z, size_t bytes)
     struct move move = {.z = z};
     size_t won = z->pool->ops->compact(z->pool, bytes, &mover, &move);
     mutex_unlock(&z->compact_lock);
+    counter_add(z, COUNTER_COMPACTIONS, 1);
+    counter_add(z, COUNTER_COMPACTIONS_VAIN, won < PAGE_BYTES);
+    counter_add(z, COUNTER_PAGES_COMPACTED, (int64_t)(won >> PAGE_SHIFT));
     return won;
-}
-
-size_t compact_at_limit(struct zswap *z, size_t bytes)
-{
-    uint32_t pause = atomic_read_relaxed(&z->compact_pause);
-    if (pause) {
-        atomic_set_relaxed(&z->compact_pause, pause - 1);
-        return 0;
-    }
-    size_t won = compact_pool(z, bytes);
-    if (won < PAGE_BYTES) {
-        atomic_set_relaxed(&z->compact_pause, PAUSE);
-    }
-    return won;
-}
-
-void compact_retry(struct zswap *z)
-{
-    atomic_set_relaxed(&z->compact_pause, 0);
 }
 
 void compact_forget_areas(struct zswap *z)

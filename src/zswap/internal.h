@@ -7,6 +7,7 @@
 #include "swap/swap_map.h"
 #include "zswap/area.h"
 #include "zswap/context.h"
+#include "zswap/shrinker.h"
 #include "zswap/zswap.h"
 
 /* Counters and levels, kept in shards so that threads do not write the same cache line. A level (pages now) is the
@@ -37,6 +38,15 @@ enum counter {
     COUNTER_DEDUPLICATED, /* entries that name a reference */
     COUNTER_NOT_STORED, /* bytes that they would take in the pool if each had its object, less those of the shared ones */
     COUNTER_COLLISIONS,
+    COUNTER_WRITEBACK_BATCHES,
+    COUNTER_WRITEBACK_PEERS,
+    COUNTER_SECOND_CHANCES,
+    COUNTER_SHRINK_ROUNDS,
+    COUNTER_SHRINK_STEPS,
+    COUNTER_COMPACTIONS,
+    COUNTER_COMPACTIONS_VAIN,
+    COUNTER_PAGES_COMPACTED,
+    COUNTER_OBJECTS_MOVED,
     COUNTERS,
 };
 
@@ -64,12 +74,10 @@ struct zswap {
 
     /* One compaction, or one trim of the index, at a time; an area that it has found stays whole. Only tried, but by who destroys an area. */
     struct mutex compact_lock;
-    uint32_t compact_pause; /* stores at the limit until the next attempt; atomic hint */
 
     size_t max_pool_bytes; /* atomic, relaxed: a recent value will do */
     unsigned accept_threshold_percent;
-    uint32_t
-        over_limit; /* 1 from when the limit was hit until the pool is down to the threshold; atomic hint */
+    struct shrinker shrinker;
 
     struct area
         *areas[ZSWAP_TYPES_MAX]; /* set by area_create before verbs on the type begin; acquire, release */
@@ -131,12 +139,6 @@ size_t trim_index(struct zswap *z);
 /* compact.c: what pool.h calls compact. Does nothing, and returns 0, where objects never move and while another thread is at it. */
 size_t compact_pool(struct zswap *z, size_t bytes);
 
-/* The same for a store at the limit: not at once again if the last attempt won nothing. */
-size_t compact_at_limit(struct zswap *z, size_t bytes);
-
-/* There may be more to win than at the last attempt. */
-void compact_retry(struct zswap *z);
-
 /* Returns once no compaction knows an area that was taken out of the table before. */
 void compact_forget_areas(struct zswap *z);
 
@@ -146,6 +148,10 @@ void writeback_destroy(struct zswap *z);
 
 /* zswap_writeback; but while another thread starts writebacks it does nothing without `take_turn`, and returns 1. */
 size_t writeback_start(struct zswap *z, size_t bytes, bool take_turn);
+
+/* Payload in write buffers whose writes have not ended, and how many buffers ever have. Hints. */
+size_t writeback_bytes_in_flight(const struct zswap *z);
+uint32_t writeback_completed(const struct zswap *z);
 
 /* Takes the area out of the table and waits until no writeback, started by whatever verb on another type, knows it. */
 void writeback_forget_area(struct zswap *z, uint32_t type);

@@ -107,8 +107,8 @@ bool lifecycle_abort_writeback(struct lifecycle *lc, uint64_t *word, uint64_t he
  * The pool has copied the held object (hold, without `mark`) to another place, which `moved` names, a POOL word of the
  * same page. True: that is now the entry, and the old object is freed by the last to hold it; a
  * writeback of it under way will find that it has nothing to publish. False: the entry was replaced or removed
- * meanwhile; the hold is over, and the caller frees the copy. The mark REF is lost: a move is rare, and a load's mark
- * of it only a hint. The mover's hold counts for `capacity` like any other. If a writeback was under way, the entry has left
+ * meanwhile; the hold is over, and the caller frees the copy. The mark REF is what `moved` says:
+ * that of a load meanwhile is lost, a hint. The mover's hold counts for `capacity` like any other. If a writeback was under way, the entry has left
  * the LRU for it: the mover links it again.
  */
 bool lifecycle_move(struct lifecycle *lc, uint64_t *word, uint64_t held, uint64_t moved);

@@ -13,49 +13,6 @@
 /* Less than this much saved is not worth a decompression. */
 #define COMPRESSED_MAX (PAGE_BYTES - 64)
 
-/* At the limit, a store wins this many bytes by compaction, or starts writing back as many of the oldest entries. */
-#define WRITEBACK_STEP (64 * 1024)
-
-/* While writes are in flight, the pool may be over its limit by this much: a store does not wait for them. */
-static size_t slack(size_t limit)
-{
-    return min_size(max_size(limit / 16, 256 * 1024), SIZE_MAX - limit);
-}
-
-/* The limit with hysteresis (the kernel's max_pool_percent and accept_threshold_percent), except that it makes room
- * by compaction, and if that wins nothing by writing back the oldest, instead of refusing the newest. False if there is no room. */
-static bool make_room(struct zswap *z)
-{
-    size_t limit = atomic_read_relaxed(&z->max_pool_bytes);
-    size_t total = z->pool->ops->total_size(z->pool);
-    if (likely(total < limit && !atomic_read_relaxed(&z->over_limit))) {
-        return true;
-    }
-    if (total >= limit) {
-        counter_add(z, COUNTER_LIMIT_HIT, 1);
-        atomic_set_relaxed(&z->over_limit, 1);
-        /* Empty pages that the pool keeps in reserve go first: for them, no entry need leave. */
-        z->pool->ops->trim(z->pool);
-    }
-    zswap_writeback_reap(z, false);
-    size_t won = compact_at_limit(z, WRITEBACK_STEP);
-    total = z->pool->ops->total_size(z->pool);
-    if (total <= limit / 100 * z->accept_threshold_percent) {
-        atomic_set_relaxed(&z->over_limit, 0);
-        return true;
-    }
-    if (won >= PAGE_BYTES && total < limit) {
-        return true; /* what this store takes was won without any entry leaving */
-    }
-    /* While another thread starts writebacks, perhaps on a device that makes it wait, who has slack goes on. */
-    size_t started = writeback_start(z, WRITEBACK_STEP, total >= limit + slack(limit));
-    if (started) {
-        compact_retry(z); /* objects scattered over the pool will leave it */
-    }
-    total = z->pool->ops->total_size(z->pool);
-    return total < limit || (total < limit + slack(limit) && (started || zswap_writeback_in_flight(z)));
-}
-
 /* Puts `bytes` bytes at `from` into the pool and makes the entry's word. 0 or -ENOMEM. */
 static int put_object(struct zswap *z, struct swap_entry entry, const void *from, size_t bytes,
                       unsigned format, uint64_t *word)
@@ -109,7 +66,7 @@ static int make_word(struct zswap *z, struct swap_entry entry, const void *page,
             return 0;
         }
     }
-    if (!make_room(z)) {
+    if (!shrinker_make_room(z)) {
         counter_add(z, COUNTER_REJECT_RECLAIM, 1);
         return -ENOSPC;
     }

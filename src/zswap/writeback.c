@@ -13,11 +13,13 @@
  * takes fresh device slots, freed only after its write has ended, a replaced entry's write in flight can never land on
  * its successor's place.
  *
+ * Who is taken: writeback_gather.c. When, and how much: shrinker.c.
+ *
  * What each answer of the swap cache means: NEW, go on; EXIST, the page is in transition elsewhere (hot), so it gets
  * a second chance at the young end of the LRU; FAIL, no room for a slot, stop gathering. Should the entry be gone
  * when the slot is ours, begin_writeback says so, and the slot is released.
  *
- * A write that fails leaves its entries in the pool. After FAILURES_MAX failed writes in a row the device is tried only
+ * A write that fails leaves its entries in the pool, at the old end of the LRU, in their order. After FAILURES_MAX failed writes in a row the device is tried only
  * now and then.
  */
 #include <errno.h>
@@ -26,53 +28,10 @@
 #include "base/sys.h"
 #include "swap/record.h"
 #include "zswap/dedup.h"
+#include "zswap/writeback.h"
 
-/* Less only for the explorer, which copies all of it at each step. */
-#ifndef BUFFERS
-#define BUFFERS 4
-#define BUFFER_SLOTS 256 /* 128 KiB */
-#define ITEMS_MAX 128
-#endif
-#define BUFFER_BYTES (BUFFER_SLOTS * SLOT_BYTES)
-#define PEERS_MAX 8
 #define FAILURES_MAX 8
 #define FAILURES_RETRY 32
-
-struct item {
-    struct swap_entry entry;
-    struct area *area; /* zswap_area_destroy takes it out of the table before the item has ended */
-    uint64_t *word;
-    uint64_t held;
-    uint64_t object; /* a word with length and format of what is written */
-    uint32_t weight; /* bytes that leave the pool with it */
-    struct swap_cache_token token;
-    uint64_t first; /* device slot */
-    uint64_t sum;   /* plain pages */
-    uint16_t at;    /* slot in the buffer */
-    uint8_t slots;
-    uint8_t run;
-    bool dropped; /* could not be read: nothing of it is on the device */
-};
-
-/* Guard of all fields: the builder from claim to submit, then the thread that completes the last run. */
-struct buffer {
-    struct zswap *z;
-    unsigned char *data;
-    uint32_t busy;    /* atomic; claimed under the writeback lock, released at completion */
-    uint32_t pending; /* runs not done, and one for the builder; atomic */
-    uint32_t items_used, runs_used, slots_used;
-    struct item items[ITEMS_MAX];
-    struct swap_io runs[ITEMS_MAX];
-};
-
-struct writeback {
-    struct mutex lock;            /* one builder at a time */
-    struct buffer *buffers;       /* BUFFERS */
-    uint32_t next_type;           /* whose LRU is next. Guard: lock */
-    uint32_t calls_while_failing; /* Guard: lock */
-    uint32_t in_flight;           /* buffers; atomic */
-    uint32_t failures;            /* failed writes in a row; atomic hint */
-};
 
 uint32_t writeback_capacity(void)
 {
@@ -117,6 +76,16 @@ bool zswap_writeback_in_flight(struct zswap *z)
     return z->writeback && atomic_read_acquire(&z->writeback->in_flight);
 }
 
+size_t writeback_bytes_in_flight(const struct zswap *z)
+{
+    return z->writeback ? atomic_read_relaxed(&z->writeback->bytes_in_flight) : 0;
+}
+
+uint32_t writeback_completed(const struct zswap *z)
+{
+    return z->writeback ? atomic_read_relaxed(&z->writeback->completed) : 0;
+}
+
 /* Not every object would fit any more. */
 static bool device_is_full(struct zswap *z)
 {
@@ -128,123 +97,17 @@ bool zswap_can_write_back(struct zswap *z)
     return z->writeback && atomic_read_relaxed(&z->writeback->failures) < FAILURES_MAX && !device_is_full(z);
 }
 
-/* ---- gather: victims, each with its slot and its hold */
-
-static bool add_item(struct buffer *b, struct swap_entry entry, struct area *area, uint64_t *word,
-                     uint64_t held, struct swap_cache_token token)
-{
-    uint64_t object = dedup_object(b->z, held);
-    size_t slots = device_slots(object, b->z->mode);
-    b->items[b->items_used++] = (struct item){.entry = entry,
-                                              .area = area,
-                                              .word = word,
-                                              .held = held,
-                                              .object = object,
-                                              .weight = (uint32_t)dedup_weight(b->z, held),
-                                              .token = token,
-                                              .at = (uint16_t)b->slots_used,
-                                              .slots = (uint8_t)slots};
-    b->slots_used += (uint32_t)slots;
-    /* Relaxed: the lock is held, and who takes the area out of the table has it before he looks. */
-    atomic_add_relaxed(&area->writing, 1);
-    return true;
-}
-
-static bool has_room(const struct buffer *b)
-{
-    return b->items_used < ITEMS_MAX && b->slots_used + SWAP_OBJECT_SLOTS_MAX <= BUFFER_SLOTS;
-}
-
-/* Tries to take the entry, which is no longer in the LRU, for writeback. False if gathering should stop. */
-static bool take_victim(struct zswap *z, struct buffer *b, struct area *area, struct swap_entry entry)
-{
-    uint64_t *word = area_word(area, entry.offset);
-    struct swap_cache_token token;
-    if (!word) {
-        return true;
-    }
-    enum swap_cache_answer answer = swap_cache_acquire(z->swap_cache, entry, SWAP_CACHE_WRITEBACK, &token);
-    uint64_t held = answer == SWAP_CACHE_NEW ? lifecycle_begin_writeback(word) : 0;
-    if (held) {
-        return add_item(b, entry, area, word, held, token);
-    }
-    if (answer == SWAP_CACHE_NEW) {
-        swap_cache_release(z->swap_cache, token);
-    }
-    area_lru_add(area, entry.offset);
-    return answer != SWAP_CACHE_FAIL;
-}
-
-/* What shares the victim's memory goes along, or nothing would be won. */
-static bool take_peers(struct zswap *z, struct buffer *b, uint64_t held)
-{
-    if (entry_is_reference(held)) {
-        return true;
-    }
-    uint64_t owners[PEERS_MAX];
-    size_t n = z->pool->ops->peers(z->pool, entry_name(held), owners, PEERS_MAX);
-    for (size_t i = 0; i < n && has_room(b); i++) {
-        struct swap_entry peer = entry_unpack(owners[i]);
-        struct area *area = area_of(z, peer);
-        if (area && area_lru_take(area, peer.offset) && !take_victim(z, b, area, peer)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* The next area's oldest entry, the areas taking turns; NULL if there is none. */
-static struct area *take_oldest(struct zswap *z, struct swap_entry *entry)
-{
-    struct writeback *wb = z->writeback;
-    mutex_assert_held(&wb->lock);
-    for (uint32_t i = 0; i < ZSWAP_TYPES_MAX; i++) {
-        uint32_t type = (wb->next_type + i) % ZSWAP_TYPES_MAX;
-        struct area *area = atomic_read_acquire(&z->areas[type]);
-        if (area && area_lru_take_oldest(area, &entry->offset)) {
-            entry->type = type;
-            wb->next_type = type + 1;
-            return area;
-        }
-    }
-    return NULL;
-}
-
-static uint64_t lru_total(struct zswap *z)
-{
-    uint64_t total = 0;
-    for (uint32_t type = 0; type < ZSWAP_TYPES_MAX; type++) {
-        struct area *area = atomic_read_acquire(&z->areas[type]);
-        total += area ? area_lru_count(area) : 0;
-    }
-    return total;
-}
-
-static void gather(struct zswap *z, struct buffer *b)
-{
-    struct swap_entry entry;
-    struct area *area;
-    /* Each entry is met at most twice: once to lose its second chance, once to be taken. */
-    uint64_t tries = 2 * lru_total(z);
-    while (has_room(b) && tries-- && (area = take_oldest(z, &entry)) != NULL) {
-        uint32_t before = b->items_used;
-        if (!take_victim(z, b, area, entry)) {
-            return;
-        }
-        if (b->items_used > before && !take_peers(z, b, b->items[before].held)) {
-            return;
-        }
-    }
-}
-
 /* ---- the end of an item: committed or given back */
 
+/* To where it came from, the old end; but not what cannot be read, which would stand before all others for ever. */
 static void give_back(struct zswap *z, struct item *item)
 {
     bool still_there = lifecycle_abort_writeback(&z->lifecycle, item->word, item->held);
     swap_cache_release(z->swap_cache, item->token);
-    if (still_there) {
+    if (still_there && item->dropped) {
         area_lru_add(item->area, item->entry.offset);
+    } else if (still_there) {
+        area_lru_restore(item->area, item->entry.offset);
     }
     atomic_sub_acq_rel(&item->area->writing, 1); /* release: the area is not touched after it */
 }
@@ -270,7 +133,10 @@ static void commit(struct zswap *z, struct item *item)
 static void complete_buffer(struct buffer *b)
 {
     struct zswap *z = b->z;
-    for (uint32_t i = 0; i < b->items_used; i++) {
+    struct writeback *wb = z->writeback;
+    size_t payload = b->payload;
+    for (uint32_t i = b->items_used;
+         i-- > 0;) { /* the youngest first, so that the oldest is given back last */
         struct item *item = &b->items[i];
         if (item->dropped || b->runs[item->run].result) {
             swap_map_put(&z->map, item->first);
@@ -281,7 +147,10 @@ static void complete_buffer(struct buffer *b)
     }
     /* Release: the next builder sees an unused buffer. */
     atomic_set_release(&b->busy, 0);
-    atomic_sub_acq_rel(&z->writeback->in_flight, 1);
+    /* Relaxed: hints of the shrinker, which looks at the pool itself. */
+    atomic_add_relaxed(&wb->completed, 1);
+    atomic_sub_relaxed(&wb->bytes_in_flight, payload);
+    atomic_sub_acq_rel(&wb->in_flight, 1);
 }
 
 static void put_pending(struct buffer *b)
@@ -326,7 +195,9 @@ static int place(struct zswap *z, struct buffer *b)
         counter_add(z, COUNTER_DEVICE_FULL, 1);
         uint32_t keep = b->items_used / 2;
         while (b->items_used > keep) {
-            give_back(z, &b->items[--b->items_used]);
+            struct item *item = &b->items[--b->items_used];
+            b->payload -= item->weight;
+            give_back(z, item);
         }
     }
     return -ENOSPC;
@@ -382,15 +253,16 @@ static void make_runs(struct buffer *b)
 
 static size_t submit(struct zswap *z, struct buffer *b)
 {
-    size_t payload = 0;
+    size_t payload = b->payload;
     for (uint32_t i = 0; i < b->items_used; i++) {
         fill_item(z, b, &b->items[i]);
-        payload += b->items[i].weight;
     }
     make_runs(b);
     uint32_t runs = b->runs_used;
     atomic_set_release(&b->pending, runs + 1);
     atomic_add_acq_rel(&z->writeback->in_flight, 1);
+    atomic_add_relaxed(&z->writeback->bytes_in_flight, payload);
+    counter_add(z, COUNTER_WRITEBACK_BATCHES, 1);
     for (uint32_t i = 0; i < runs; i++) {
         z->device->ops->submit(z->device, &b->runs[i]);
     }
@@ -406,6 +278,7 @@ static struct buffer *claim_buffer(struct writeback *wb)
         if (!atomic_read_acquire(&b->busy)) {
             atomic_set_relaxed(&b->busy, 1);
             b->items_used = b->runs_used = b->slots_used = 0;
+            b->payload = 0;
             return b;
         }
     }
@@ -415,7 +288,7 @@ static struct buffer *claim_buffer(struct writeback *wb)
 /* Builds and submits one buffer. The payload on its way, 0 if there was nothing to write or no place for it. */
 static size_t write_one(struct zswap *z, struct buffer *b)
 {
-    gather(z, b);
+    writeback_gather(z, b);
     if (!b->items_used || place(z, b)) {
         atomic_set_release(&b->busy, 0);
         return 0;

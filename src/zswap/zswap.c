@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Making and ending a cache, its areas, its counters and its check. The verbs are in store.c, load.c,
- * invalidate.c and writeback.c. */
+ * invalidate.c and writeback.c; who makes room stands in shrinker.c. */
 #include "zswap/zswap.h"
 
 #include <errno.h>
@@ -32,9 +32,6 @@ static bool options_are_good(const struct zswap_options *o)
 /* A pool of any limit takes this much at most of the 47 bits of addresses that a program has; every pool's handles reach as
  * far. */
 #define POOL_ROOM_MAX ((size_t)1 << 42)
-
-/* What zswap_trim compacts at most: a millisecond's work. */
-#define TRIM_STEP ((size_t)1 << 20)
 
 /* Address space for the pool: the limit may be raised later, and is overshot a little while writes are in flight. */
 static size_t pool_room(size_t max_pool_bytes)
@@ -87,6 +84,7 @@ int zswap_create(struct zswap **zswap, const struct zswap_options *options)
     z->device = z->mode == ZSWAP_WRITEBACK_OFF ? NULL : options->device;
     z->max_pool_bytes = options->max_pool_bytes;
     z->accept_threshold_percent = options->accept_threshold_percent;
+    shrinker_init(&z->shrinker);
     int error = create_parts(z, options);
     if (error) {
         zswap_destroy(z);
@@ -166,13 +164,6 @@ void zswap_set_max_pool_bytes(struct zswap *z, size_t bytes)
 size_t zswap_max_pool_bytes(const struct zswap *z)
 {
     return atomic_read_relaxed(&z->max_pool_bytes);
-}
-
-size_t zswap_trim(struct zswap *z)
-{
-    size_t won = z->pool->ops->trim(z->pool);
-    won += trim_index(z);
-    return won + compact_pool(z, TRIM_STEP);
 }
 
 static bool next_used(void *context, uint64_t *position, uint64_t *bytes)
@@ -268,6 +259,16 @@ void zswap_get_stats(struct zswap *z, struct zswap_stats *stats)
         .device_read_fail = counter_sum(z, COUNTER_READ_FAIL),
         .device_write_fail = counter_sum(z, COUNTER_WRITE_FAIL),
         .device_full = counter_sum(z, COUNTER_DEVICE_FULL),
+        .writeback_batches = counter_sum(z, COUNTER_WRITEBACK_BATCHES),
+        .writeback_peers = counter_sum(z, COUNTER_WRITEBACK_PEERS),
+        .second_chances = counter_sum(z, COUNTER_SECOND_CHANCES),
+        .shrink_rounds = counter_sum(z, COUNTER_SHRINK_ROUNDS),
+        .shrink_steps = counter_sum(z, COUNTER_SHRINK_STEPS),
+        .shrink_step_bytes = shrinker_step(z),
+        .compactions = counter_sum(z, COUNTER_COMPACTIONS),
+        .compactions_vain = counter_sum(z, COUNTER_COMPACTIONS_VAIN),
+        .pages_compacted = counter_sum(z, COUNTER_PAGES_COMPACTED),
+        .objects_moved = counter_sum(z, COUNTER_OBJECTS_MOVED),
     };
     if (z->dedup) {
         dedup_stats(z, stats);

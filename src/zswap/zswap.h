@@ -69,6 +69,16 @@ struct zswap_stats {
     uint64_t
         deduplicated_bytes; /* what they would take in the pool more without sharing, less what sharing itself takes */
     uint64_t dedup_collisions; /* pages compared that were not equal */
+    /* The shrinker (shrinker.c). */
+    uint64_t writeback_batches; /* write buffers sent to the device, of up to 128 KiB */
+    uint64_t writeback_peers;   /* pages written back only because they share a victim's memory (zbud) */
+    uint64_t second_chances; /* entries passed over by writeback: loaded since they were stored, or in use */
+    uint64_t shrink_rounds;  /* times the pool came from its limit down to the threshold */
+    uint64_t shrink_steps;   /* steps on the way there that won anything */
+    uint64_t shrink_step_bytes;             /* bytes of a step now: more, the faster the pool refills */
+    uint64_t compactions, compactions_vain; /* and of them, those that gave no page back */
+    uint64_t pages_compacted;               /* given back by compaction */
+    uint64_t objects_moved;                 /* for that */
 };
 
 struct zswap;
@@ -121,6 +131,13 @@ uint64_t zswap_invalidate_area(struct zswap *zswap, uint32_t type);
  */
 size_t zswap_writeback(struct zswap *zswap, size_t bytes);
 
+/*
+ * Makes the pool smaller by about `bytes`, from the cheapest source that has them: pages it keeps in reserve; compaction; the
+ * writes in flight; writing back the oldest. With `wait`, waits until no write is in flight, and compacts what they leave; without,
+ * waits for the device no more than zswap_writeback. The bytes won or on their way, 0 if nothing can be done.
+ */
+size_t zswap_shrink(struct zswap *zswap, size_t bytes, bool wait);
+
 /* Completes finished writebacks; with `wait`, until none is in flight. */
 void zswap_writeback_reap(struct zswap *zswap, bool wait);
 
@@ -142,8 +159,8 @@ void zswap_get_stats(struct zswap *zswap, struct zswap_stats *stats);
 size_t zswap_trim(struct zswap *zswap);
 
 /* In a forked child, before anything else is done with the cache: makes the device the child's own. The
- * caller has made sure that at the fork no verb was running (so no compaction, which runs inside stores and zswap_trim
- * only) and no writeback in flight. 0 or -errno. */
+ * caller has made sure that at the fork no verb was running (so no compaction, which runs inside stores, zswap_shrink
+ * and zswap_trim only) and no writeback in flight. 0 or -errno. */
 int zswap_fork_child(struct zswap *zswap);
 
 /* Re-derives all counters and lists, with everything else standing still; prints each mismatch. */

@@ -237,7 +237,8 @@ all_keys() {
     run --memory 64M --stats "$work/stats" sh -c 'exit 3'
     for key in memory_limit peak_bytes resident_bytes pool_total_size stored_pages same_filled_pages written_back_pages \
         duplicate_entry pool_limit_hit faults refaults reject_reclaim_fail reject_alloc_fail reject_kmemcache_fail \
-        reject_compress_fail reject_compress_poor decompress_fail compressor pool wall_seconds processes signal; do
+        reject_compress_fail reject_compress_poor decompress_fail writeback_batches second_chances \
+        shrink_rounds shrink_step_bytes compactions pages_compacted compressor pool wall_seconds processes signal; do
         figure "$work/stats" $key > "$work/figure" || return 1
     done
     equal "$work/stats" memory_limit 67108864 && equal "$work/stats" exit_status 3

@@ -119,6 +119,25 @@ TEST(moved_entries_keep_their_place_in_the_lru)
     fixture_destroy(&f);
 }
 
+TEST(moved_entries_keep_their_second_chance)
+{
+    set_up(ROOMY, ZSWAP_WRITEBACK_COMPRESSED, &pool_zsmalloc);
+    scatter(4000, 8);
+    for (uint64_t i = 0; i < 10; i++) {
+        CHECK_LOADS(&f, at(i * 8), 0);
+    }
+    while (zswap_trim(f.zswap)) {
+    }
+    CHECK(stats_of(&f).objects_moved > 300);
+    CHECK(zswap_writeback(f.zswap, 1) > 0);
+    zswap_writeback_reap(f.zswap, true);
+    for (uint64_t i = 0; i < 20; i++) {
+        CHECK_EQUAL(zswap_find(f.zswap, at(i * 8)), i < 10 ? ZSWAP_IN_POOL : ZSWAP_ON_DEVICE);
+    }
+    CHECK_EQUAL(stats_of(&f).second_chances, 10);
+    fixture_destroy(&f);
+}
+
 TEST(what_is_being_written_back_is_left_alone)
 {
     set_up(ROOMY, ZSWAP_WRITEBACK_COMPRESSED, &pool_zsmalloc);
@@ -420,6 +439,7 @@ int main(void)
     RUN(at_the_limit_nothing_is_refused_while_there_is_something_to_win);
     RUN(trim_brings_a_scattered_pool_together);
     RUN(moved_entries_keep_their_place_in_the_lru);
+    RUN(moved_entries_keep_their_second_chance);
     RUN(what_is_being_written_back_is_left_alone);
     RUN(writeback_that_begins_meanwhile_has_nothing_to_publish);
     RUN(store_meanwhile_wins);

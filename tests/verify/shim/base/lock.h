@@ -44,7 +44,7 @@
 #undef rwlock_write_unlock
 #undef SCOPED_LOCK
 
-#define LOCK_TRIED_RANKS (1u << LOCK_RANK_WRITEBACK | 1u << LOCK_RANK_COMPACT)
+#define LOCK_TRIED_RANKS (1u << LOCK_RANK_SHRINKER | 1u << LOCK_RANK_WRITEBACK | 1u << LOCK_RANK_COMPACT)
 
 #define EXPLORE_PLACE(what)                                                                                  \
     __extension__({                                                                                          \
