@@ -136,11 +136,8 @@ static size_t write_some(struct zswap *z, const struct marks *marks, size_t byte
     /* What compaction can win is as good as gone, unless it has just failed to. */
     size_t known = in_flight + (z->shrinker.vain ? 0 : compactable(z));
     size_t wanted = min_size(less(bytes, in_flight), less(total, marks->aim + known));
-    if (!wanted || total <= marks->low + known) {
-        return 0;
-    }
     /* While another thread starts writes, perhaps on a device that makes it wait, who has slack goes on. */
-    return writeback_start(z, max_size(payload_of(z, wanted), 1), total >= marks->full);
+    return wanted ? writeback_start(z, max_size(payload_of(z, wanted), 1), total >= marks->full) : 0;
 }
 
 /* ---- steps */
@@ -225,7 +222,6 @@ bool shrinker_make_room(struct zswap *z)
     }
     if (total >= marks.limit) {
         counter_add(z, COUNTER_LIMIT_HIT, 1);
-        z->pool->ops->trim(z->pool);
     }
     zswap_writeback_reap(z, false);
     total = pool_bytes(z);

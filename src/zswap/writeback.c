@@ -135,8 +135,8 @@ static void complete_buffer(struct buffer *b)
     struct zswap *z = b->z;
     struct writeback *wb = z->writeback;
     size_t payload = b->payload;
-    for (uint32_t i = b->items_used;
-         i-- > 0;) { /* the youngest first, so that the oldest is given back last */
+    /* The youngest first, so that the oldest is given back last. */
+    for (uint32_t i = b->items_used; i-- > 0;) {
         struct item *item = &b->items[i];
         if (item->dropped || b->runs[item->run].result) {
             swap_map_put(&z->map, item->first);

@@ -4,6 +4,7 @@
  * counted in stores: a device that keeps its writes back answers one of them every so many stores.
  */
 #include <pthread.h>
+#include <sched.h>
 
 #include "tests/support/restless.h"
 #include "tests/unit/zswap_fixture.h"
@@ -50,6 +51,15 @@ static void fill_to_limit(void)
     }
 }
 
+/* The device does not answer: until there is no slack any more. */
+static void store_until_refused(void)
+{
+    uint64_t n = 0;
+    while (store_next() == 0) {
+        REQUIRE(++n < KEYS);
+    }
+}
+
 static void check_content(void)
 {
     for (uint64_t key = 0; key < KEYS; key++) {
@@ -78,8 +88,7 @@ TEST(at_the_limit_one_buffer_is_started_and_no_second_before_the_tick)
         CHECK_EQUAL(store_next(), 0);
         CHECK_EQUAL(stats_of(&f).writeback_batches, 1);
     }
-    while (store_next() == 0) {
-    }
+    store_until_refused();
     CHECK(stats_of(&f).writeback_batches > 1);
     end();
 }
@@ -95,6 +104,8 @@ TEST(step_doubles_at_each_tick_while_the_pool_does_not_shrink)
     while (step < STEP_MAX) {
         for (int i = 0; i < TICK; i++) {
             CHECK_EQUAL(stats_of(&f).shrink_step_bytes, step);
+            CHECK((faulty_held(f.device) - 1) * ONE_BUFFER / 4 * 3 <
+                  step);  /* but for the last buffer, in whole */
             store_next(); /* zbud soon has no slack any more */
         }
         step *= 2;
@@ -117,7 +128,8 @@ TEST(step_falls_by_half_at_the_low_mark_and_no_further_than_its_least)
     faulty_let_go(f.device);
     size_t step = STEP_MAX;
     for (uint64_t round = 1; round <= 6; round++) {
-        while (stats_of(&f).shrink_rounds < round) {
+        for (int i = 0; stats_of(&f).shrink_rounds < round; i++) {
+            REQUIRE(i < KEYS);
             step = stats_of(&f).shrink_step_bytes;
             CHECK_EQUAL(store_next(), 0);
         }
@@ -132,8 +144,7 @@ TEST(bytes_in_flight_count_as_gone)
     begin(ZSWAP_WRITEBACK_COMPRESSED, RAM_DEVICE_ASYNC);
     faulty_hold(f.device, SWAP_WRITE, true);
     fill_to_limit();
-    while (store_next() == 0) {
-    }
+    store_until_refused();
     struct zswap_stats stats = stats_of(&f);
     CHECK(stats.pool_total_size >= FULL);
     /* No more than what the pool is above its low mark, and one buffer. */
@@ -261,11 +272,8 @@ TEST(oscillating_load)
 
 /* ---- what first */
 
-static const struct pool_ops *pool_before;
-
 static void begin_zsmalloc(enum zswap_writeback mode)
 {
-    pool_before = f.options.pool;
     fixture_prepare(&f, LIMIT, mode, RAM_DEVICE_ASYNC);
     f.options.pool = &pool_zsmalloc;
     REQUIRE(zswap_create(&f.zswap, &f.options) == 0);
@@ -422,14 +430,59 @@ TEST(silent_device_refuses_beyond_the_slack_and_recovers)
     begin(ZSWAP_WRITEBACK_COMPRESSED, RAM_DEVICE_ASYNC);
     faulty_hold(f.device, SWAP_WRITE, true);
     fill_to_limit();
-    while (store_next() == 0) {
-    }
+    store_until_refused();
     CHECK(pool_size() >= FULL && pool_size() < FULL + 4 * PAGE_BYTES);
     for (int i = 0; i < 100; i++) {
         CHECK_EQUAL(store_next(), -ENOSPC);
     }
     faulty_let_go(f.device);
     CHECK_EQUAL(store_next(), 0);
+    end();
+}
+
+/* A device on which submitting a write blocks, as on a full ring. */
+static const struct swap_device_ops *inner_ops;
+static uint32_t gate_closed, at_gate; /* atomic */
+
+static void submit_at_gate(struct swap_device *device, struct swap_io *io)
+{
+    if (io->operation == SWAP_WRITE) {
+        atomic_set_relaxed(&at_gate, 1);
+        while (atomic_read_acquire(&gate_closed)) {
+            sched_yield();
+        }
+    }
+    inner_ops->submit(device, io);
+}
+
+static void *store_one(void *unused)
+{
+    CHECK_EQUAL(store_version(&f, at(KEYS), 1), 0);
+    return unused;
+}
+
+TEST(others_go_on_while_one_is_stuck_in_a_write)
+{
+    pthread_t thread;
+    begin(ZSWAP_WRITEBACK_COMPRESSED, RAM_DEVICE_ASYNC);
+    fill_to_limit();
+    inner_ops = f.device->ops;
+    struct swap_device_ops gated = *inner_ops;
+    gated.submit = submit_at_gate;
+    f.device->ops = &gated;
+    atomic_set_relaxed(&at_gate, 0);
+    atomic_set_relaxed(&gate_closed, 1);
+    REQUIRE(pthread_create(&thread, NULL, store_one, NULL) == 0);
+    while (!atomic_read_relaxed(&at_gate)) {
+        sched_yield();
+    }
+    for (int i = 0; i < TICK; i++) { /* who waited would wait for ever */
+        CHECK_EQUAL(store_next(), 0);
+    }
+    atomic_set_release(&gate_closed, 0);
+    pthread_join(thread, NULL);
+    zswap_writeback_reap(f.zswap, true);
+    f.device->ops = inner_ops;
     end();
 }
 
@@ -547,6 +600,7 @@ int main(void)
     RUN(shrink_takes_the_cheapest_source_and_says_what_it_won);
     RUN(shrink_counts_what_is_in_flight);
     RUN(silent_device_refuses_beyond_the_slack_and_recovers);
+    RUN(others_go_on_while_one_is_stuck_in_a_write);
     RUN(failing_device_refuses_at_the_limit_and_recovers);
     RUN(full_device_refuses_at_the_limit);
     RUN(threads_that_store);
