@@ -27,9 +27,15 @@ verify: deps
 	@ninja -C build-verify tests/verify/explore-lifecycles tests/verify/explore-narrow tests/verify/explore-whole
 	@tests/verify/check.py --all --build build-verify/tests/verify
 
-bench: all
+bench-deps:
+	@tools/install-deps.sh bench bench-large
+
+bench:
+	@tools/install-deps.sh bench
+	@$(MAKE) --no-print-directory all
 	@bench/lifecycle.py --build $(BUILD)
 	@$(BUILD)/bench/bench-scale
+	@bench/density.py --build $(BUILD)
 	@bench/compare.py --build $(BUILD)
 
 install: all
@@ -51,9 +57,11 @@ help:
 	@echo 'make demo           a program with a working set of four times its budget, on real input'
 	@echo 'make check          every build, every test'
 	@echo 'make verify         the entry lifecycle: every interleaving, the model, memory orders, planted faults'
-	@echo 'make bench          the lifecycles side by side; the index at 64 M pages (4 GiB, 2 minutes); uzswap against the zswap of the kernel (as root)'
+	@echo 'make bench          the lifecycles side by side; the index at 64 M pages (4 GiB); pools on real memory; uzswap against the'
+	@echo '                    zswap of the kernel (as root)'
+	@echo 'make bench-deps     install what make bench uses if it is there: Java and Chromium'
 	@echo 'make install        to $$(DESTDIR)$$(PREFIX), by default /usr/local'
 	@echo 'make format         format the sources; make format-check only looks'
 	@echo 'make clean          remove what was built'
 
-.PHONY: all build-tools deps demo check verify bench install format format-check clean help
+.PHONY: all build-tools deps demo check verify bench bench-deps install format format-check clean help

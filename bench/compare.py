@@ -11,18 +11,17 @@ import contextlib
 import json
 import os
 import pathlib
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
+import interruption
 import kernel_zswap
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MIB = 1 << 20
-INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # What touch is to do after it has filled the memory, and how many pages (2^n) the kernel reads ahead meanwhile: the
 # better setting for each. (With its default of 3, Linux 6.18 ends the random one as out of memory.)
@@ -139,17 +138,9 @@ def print_memory(options, figures, zswap):
               f"cgroup's {options.memory} MiB")
 
 
-def interrupted(*_):
-    """Leaves by an exception, so that what was switched on is switched off again; undisturbed by a second signal."""
-    for number in INTERRUPTIONS:
-        signal.signal(number, signal.SIG_IGN)
-    sys.exit("bench: interrupted")
-
-
 def main():
     options = arguments()
-    for number in INTERRUPTIONS:
-        signal.signal(number, interrupted)
+    interruption.leave_by_exception()
     needed = [options.build / "tests/e2e/touch"] + ([options.build / "uzswap"] if options.only != "kernel" else [])
     for path in needed:
         if not path.exists():

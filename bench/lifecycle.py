@@ -11,10 +11,11 @@ import json
 import math
 import pathlib
 import re
-import shutil
 import statistics
 import subprocess
 import sys
+
+import plots
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LIFECYCLES = ["baseline", "getput", "cas", "production"]
@@ -154,42 +155,13 @@ def print_ratios(rows):
 
 # ---- plots
 
-def data_block(rows):
-    lines = ['"' + title.replace(", ", "\\n") + '" ' + " ".join(f"{value:.4f}" for value in values)
-             for title, values in rows]
-    return "\n".join(lines)
-
-
-HEAD = """set terminal svg size {width},{height} font "sans-serif,12" background "#ffffff"
-set output "{path}"
-set style data histograms
-set style histogram clustered gap 1
-set style fill solid 1 border -1
-set boxwidth 0.9
-set border 3
-set tics nomirror
-set grid ytics lc "#dddddd"
-set yrange [0:*]
-set bmargin 4
-"""
-BARS = ", ".join(f"$data{{n}} using {i + 2}{':xtic(1)' if i == 0 else ''} title '{name}' lc rgb '{colour}'"
-                 for i, (name, colour) in enumerate(zip(LIFECYCLES, COLOURS)))
-
-
 def grouped(path, panels):
-    """One panel a title, unit and rows: groups of four bars."""
-    script = HEAD.format(width=960, height=340 * len(panels), path=path)
-    for n, (_, _, rows) in enumerate(panels):
-        script += f"$data{n} << EOD\n{data_block(rows)}\nEOD\n"
-    script += f"set multiplot layout {len(panels)},1\nset key outside right top\n"
-    for n, (title, unit, rows) in enumerate(panels):
-        script += f'set title "{title}"\nset xrange [-0.5:{len(rows) - 0.5}]\nset ylabel "{unit}"\nplot {BARS.format(n=n)}\n'
-    return script + "unset multiplot\n"
+    return plots.grouped(path, list(zip(LIFECYCLES, COLOURS)), panels)
 
 
 def single_bars(path, rows):
     """A panel a row, each with its own scale: four bars with their names."""
-    script = HEAD.format(width=960, height=560, path=path) + "unset key\nset multiplot layout 2,2\n"
+    script = plots.HEAD.format(width=960, height=560, path=path) + "unset key\nset multiplot layout 2,2\n"
     script += 'set ylabel "millions a second"\nset xrange [-0.6:3.6]\nset style data boxes\n'
     for n, (title, values) in enumerate(rows):
         bars = "\n".join(f'{i} {value:.5f} {COLOURS[i].replace("#", "0x")} "{LIFECYCLES[i]}"'
@@ -200,21 +172,14 @@ def single_bars(path, rows):
 
 
 def draw(out, rates):
-    if not shutil.which("gnuplot"):
-        print("\n# no plots: gnuplot is not installed")
-        return
-    scripts = {
+    plots.draw(out, {
         "lifecycle-throughput": lambda path: grouped(path, [
             ("loads that decompress a page", "millions a second", load_rows(rates, "page")),
             ("loads of 8 bytes: hardly more than the lifecycle", "millions a second", load_rows(rates, "bare"))]),
         "lifecycle-contention": lambda path: single_bars(path, fight_rows(rates)),
         "lifecycle-verbs": lambda path: grouped(path, [
             ("one thread, objects of 8 bytes", "ns", verb_rows(rates, "bare"))]),
-    }
-    for name, script in scripts.items():
-        path = out / f"{name}.svg"
-        subprocess.run(["gnuplot"], input=script(path), text=True, check=True)
-        print(f"# {path}")
+    })
 
 
 def main():

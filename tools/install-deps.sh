@@ -1,11 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Installs the packages of tools/packages.txt that are missing (Debian 12), or with --build-tools only checks that what
-# plain `make` needs is there.
+# plain `make` needs is there. Each LIST among the arguments adds those of tools/packages-LIST.txt.
 set -eu
 
 cd "$(dirname "$0")/.."
-packages=$(sed 's/#.*//' tools/packages.txt)
+lists=tools/packages.txt
+for list in "$@"; do
+    [ "$list" = --build-tools ] || lists="$lists tools/packages-$list.txt"
+done
+packages=$(sed 's/#.*//' $lists)
 
 missing_build_tools() {
     for tool in cc meson ninja pkg-config; do

@@ -9,7 +9,7 @@
  * Sizes of which equally many fit into equally many pages share a class, whose slots are the largest of them.
  *
  * Why 16. The longer a chain, the less is lost at its end, and the more of it is empty while the class has few objects. Payload of the
- * pool in percent (bench/pool_density.c: sizes from 64 to 3500, mean 1500), after filling | after churn | after compaction:
+ * pool in percent (bench-density synthetic: sizes from 64 to 3500, mean 1500), after filling | after churn | after compaction:
  *
  *   pages at most      4                   8                   16                  32
  *    16 MiB       94.1 88.4 94.1      96.4 84.4 96.5      96.7 77.8 96.7      96.4 75.2 96.2

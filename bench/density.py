@@ -1,0 +1,276 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""make bench: how densely pools pack the memory of real programs, what they need beside it, and how fast they are.
+
+Takes page images of running programs (tools/page-images.py; kept in BUILD/bench-images, so that a second run is quick),
+and runs bench-density on each with each pool, a process a pool: zbud and zsmalloc, jemalloc and mimalloc as references,
+and, as root, the kernel's zsmalloc by way of a zram device. Density is compressed bytes over the memory that the process has
+grown by, as the kernel counts it, tables and all.
+"""
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+import interruption
+import kernel_zram
+import plots
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+MIB = 1 << 20
+DATA = ["redis", "sqlite", "python", "compiler", "java", "chromium"]
+LIBRARIES = {"jemalloc": "libjemalloc.so.2", "mimalloc": "libmimalloc.so.2"}  # loaded before the program
+POOLS = {"zbud": "#999999", "zsmalloc": "#009e73", "jemalloc": "#e69f00", "mimalloc": "#56b4e9", "kernel": "#cc79a7"}
+STAGES = ["filled", "half freed", "half freed, compacted", "churned", "churned, compacted"]
+SIZES = [16, 64, 256]  # MiB of payload, for zsmalloc
+LOSSES = ["rounding", "owners", "ends", "unfilled", "reserve"]
+TARGETS = {"filled": 98, "churned, compacted": 95}
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default=ROOT / "build", type=pathlib.Path)
+    parser.add_argument("--out", type=pathlib.Path, help="folder for plot and figures (default BUILD/bench)")
+    parser.add_argument("--images", type=pathlib.Path, help="folder of the page images (default BUILD/bench-images)")
+    parser.add_argument("--fresh", action="store_true", help="take the images anew")
+    parser.add_argument("--image-mib", default=96, type=int, help="memory of each program (default 96)")
+    parser.add_argument("--mib", default=128, type=int, help="compressed bytes in the pool (default 128)")
+    parser.add_argument("--codec", default="lz4", help="default lz4; the kernel is measured with lz4 only")
+    parser.add_argument("--data", action="append", choices=DATA, help="only these programs")
+    parser.add_argument("--pools", action="append", choices=list(POOLS), help="only these pools")
+    parser.add_argument("--markdown", action="store_true", help="print the tables as docs/pools.md has them")
+    options = parser.parse_args()
+    options.out = options.out or options.build / "bench"
+    options.images = options.images or options.build / "bench-images"
+    options.data, options.pools = options.data or DATA, options.pools or list(POOLS)
+    return options
+
+
+def say(text):
+    """What happens, beside the tables."""
+    print(f"# {text}", file=sys.stderr, flush=True)
+
+
+# ---- images
+
+def take_images(options):
+    """{data set: path} of those that this machine can make."""
+    folder = options.images / str(options.image_mib)
+    paths = {name: folder / f"{name}.pages" for name in options.data}
+    missing = [name for name, path in paths.items() if options.fresh or not path.exists()]
+    if missing:
+        say(f"taking page images: {', '.join(missing)}")
+        subprocess.run([ROOT / "tools/page-images.py", "make", *missing, "--folder", folder, "--mib", str(options.image_mib)],
+                       check=True, stdout=sys.stderr)
+    found = {name: path for name, path in paths.items() if path.exists()}
+    if not found:
+        sys.exit("density.py: no page image could be taken")
+    return found
+
+
+# ---- measurements
+
+def measure(options, pool, image, mib, speed=True):
+    environment = {**os.environ, **({"LD_PRELOAD": LIBRARIES[pool]} if pool in LIBRARIES else {})}
+    command = [options.build / "bench/bench-density", "--pool", pool, "--codec", options.codec, "--mib", str(mib), image,
+               *([] if speed else ["--no-speed"])]
+    try:
+        return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment).stdout)
+    except FileNotFoundError:
+        sys.exit(f"density.py: {command[0]} is not there: build first (make)")
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"density.py: bench-density --pool {pool} failed: {error}")
+
+
+def measure_kernel(image, payload):
+    with kernel_zram.KernelZram(image) as zram:
+        return {"pool": "kernel", "stages": zram.run(payload)}
+
+
+def can_preload(library):
+    """The loader complains on standard error, and goes on."""
+    trial = subprocess.run(["true"], env={"LD_PRELOAD": library, "PATH": "/usr/bin:/bin"}, stderr=subprocess.PIPE, check=True)
+    return not trial.stderr
+
+
+def usable_pools(options):
+    usable = []
+    for pool in options.pools:
+        if pool in LIBRARIES and not can_preload(LIBRARIES[pool]):
+            say(f"{pool} is not measured: {LIBRARIES[pool]} is not installed")
+        elif pool == "kernel" and options.codec != "lz4":
+            say("the kernel's zsmalloc is not measured: it is given lz4 only")
+        else:
+            usable.append(pool)
+    return usable
+
+
+def measure_all(options, images):
+    """{(data set, pool): figures}, {(data set, MiB): figures of zsmalloc}"""
+    results, sizes, pools = {}, {}, usable_pools(options)
+    for name, image in images.items():
+        for pool in list(pools):
+            start = time.monotonic()
+            if pool != "kernel":
+                results[name, pool] = measure(options, pool, image, options.mib)
+            else:
+                try:
+                    results[name, pool] = measure_kernel(image, options.mib * MIB)
+                except kernel_zram.Unavailable as reason:
+                    say(f"the kernel's zsmalloc is not measured: {reason}")
+                    pools.remove(pool)
+                    continue
+            say(f"{name}, {pool}: {time.monotonic() - start:.0f} s")
+        for mib in SIZES if "zsmalloc" in pools else []:
+            known = mib == options.mib
+            sizes[name, mib] = results[name, "zsmalloc"] if known else measure(options, "zsmalloc", image, mib, speed=False)
+    return results, sizes
+
+
+# ---- tables
+
+def stage(figures, name):
+    return next(s for s in figures["stages"] if s["stage"] == name)
+
+
+def density(figures, name):
+    s = stage(figures, name)
+    return 100 * s["payload"] / s["resident"]
+
+
+def percent(value):
+    return f"{value:.1f}"
+
+
+def data_table(results, images):
+    rows = []
+    for name in images:
+        figures = next(f for (data, pool), f in results.items() if data == name and pool != "kernel")
+        pages = figures["pages"]
+        rows.append([name, f"{pages * 4096 / MIB:,.0f}", percent(100 * figures["same_filled"] / pages),
+                     percent(100 * figures["raw"] / pages), f"{figures['mean_bytes']:,.0f}"])
+    return "the images", ["program", "MiB", "same-filled, %", "kept raw, %", "mean object, bytes"], rows
+
+
+def density_table(results):
+    rows = [[name, pool, *(percent(density(figures, s)) for s in STAGES)] for (name, pool), figures in results.items()]
+    return "compressed bytes / memory of the process, %", ["program", "pool", *STAGES], rows
+
+
+def size_table(sizes):
+    names = dict.fromkeys(name for name, _ in sizes)
+    return ("zsmalloc by size: filled | churned | churned, compacted, %", ["program", *(f"{mib} MiB" for mib in SIZES)],
+            [[name, *(" \u00b7 ".join(percent(density(sizes[name, mib], s)) for s in ("filled", "churned", "churned, compacted"))
+                      for mib in SIZES)] for name in names])
+
+
+def loss_table(results):
+    rows = []
+    for (name, pool), figures in results.items():
+        if pool == "zsmalloc":
+            last, losses = figures["stages"][-1], figures["losses"]
+            rows.append([name, *(f"{100 * losses[key] / last['resident']:.2f}" for key in LOSSES),
+                         f"{100 * (last['resident'] - last['pool']) / last['resident']:.2f}"])
+    return "where the rest of zsmalloc's memory is, churned and compacted, %", ["program", *LOSSES, "tables"], rows
+
+
+def metadata(figures):
+    """(by the accounts, by the process's memory) in bytes an object, when filled."""
+    s, objects, inside = stage(figures, "filled"), figures["objects"], figures["metadata_inside"]
+    return s["tables"] / objects + inside, (s["resident"] - s["pool"]) / objects + inside
+
+
+def metadata_table(results):
+    rows = []
+    for (name, pool), figures in results.items():
+        if pool in ("zbud", "zsmalloc"):
+            rows.append([name, pool, *(f"{value:.1f}" for value in metadata(figures))])
+    return "metadata of the pool, bytes an object", ["program", "pool", "by its accounts", "by the process's memory"], rows
+
+
+SPEEDS = ["copy_ns_1", "read_ns_1", "read_ns_2", "alloc_ns_1", "alloc_ns_2"]
+
+
+def speed_table(results):
+    rows = []
+    for pool in dict.fromkeys(pool for _, pool in results if pool != "kernel"):
+        of_pool = [f for (_, p), f in results.items() if p == pool]
+        medians = {key: statistics.median(f[key] for f in of_pool) for key in SPEEDS}
+        over_copy = statistics.median(f["read_ns_1"] / f["copy_ns_1"] for f in of_pool)
+        rows.append([pool, *(f"{medians[key]:.0f}" for key in SPEEDS), f"{over_copy:.2f}"])
+    return ("ns, median of the programs", ["pool", "bare copy", "read, 1 thread", "read, 2 threads", "free + alloc, 1 thread",
+                                           "free + alloc, 2 threads", "read / copy"], rows)
+
+
+def compaction_table(results):
+    rows = []
+    for (name, pool), figures in results.items():
+        if pool == "zsmalloc":
+            for s in (stage(figures, STAGES[2]), stage(figures, STAGES[4])):
+                won = max(s["won"], 1)
+                rows.append([name, s["stage"], f"{s['won'] / MIB:.1f}", f"{s['moved'] / MIB:.1f}", f"{s['moved'] / won:.2f}",
+                             f"{s['seconds'] * 1e3:.0f}", f"{s['seconds'] * 1e9 / (won / 4096):,.0f}"])
+    return ("what compaction costs", ["program", "when", "given back, MiB", "moved, MiB", "moved / given back", "ms", "ns a page given back"], rows)
+
+
+def print_table(table, markdown):
+    title, header, rows = table
+    if markdown:
+        print(f"\n<!-- {title} -->\n| " + " | ".join(header) + " |\n|" + " --- |" * len(header))
+        for row in rows:
+            print("| " + " | ".join(row) + " |")
+        return
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    print(f"\n{title}")
+    for row in [header, *rows]:
+        print("  ".join(cell.rjust(width) if i and rows[0][i][:1].isdigit() else cell.ljust(width)
+                        for i, (cell, width) in enumerate(zip(row, widths))).rstrip())
+
+
+def print_targets(results):
+    ours = {name: figures for (name, pool), figures in results.items() if pool == "zsmalloc"}
+    for name, target in TARGETS.items() if ours else ():
+        worst = min(ours, key=lambda data: density(ours[data], name))
+        print(f"zsmalloc, {name}: at least {density(ours[worst], name):.1f} % ({worst}); target {target} %")
+
+
+def draw(options, results, images):
+    pools = list(dict.fromkeys(pool for _, pool in results))
+
+    def rows(name):
+        return [(data, [density(results[data, pool], name) if (data, pool) in results else 0 for pool in pools]) for data in images]
+    plots.draw(options.out, {"density": lambda path: plots.grouped(
+        path, [(pool, POOLS[pool]) for pool in pools],
+        [(title, "% of memory is payload", rows(name)) for title, name in (
+            ("filled", "filled"), ("half of it freed at random, compacted", "half freed, compacted"),
+            ("churned ten times, compacted", "churned, compacted"))], "set yrange [0:100]\n")})
+
+
+def main():
+    options = arguments()
+    interruption.leave_by_exception()
+    options.out.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    images = take_images(options)
+    results, sizes = measure_all(options, images)
+    tables = [data_table(results, images), density_table(results), size_table(sizes), loss_table(results), metadata_table(results),
+              speed_table(results), compaction_table(results)]
+    for table in tables:
+        if table[2]:
+            print_table(table, options.markdown)
+    print()
+    if "kernel" in options.pools and any(pool == "kernel" for _, pool in results):
+        print(f"kernel: Linux {os.uname().release.split('-')[0]}, chains of {kernel_zram.chain_size()} pages, "
+              "without its tables")
+    print_targets(results)
+    (options.out / "density.json").write_text(json.dumps({f"{data}, {pool}": f for (data, pool), f in results.items()}, indent=1) + "\n")
+    draw(options, results, images)
+    say(f"took {time.monotonic() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
