@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import statistics
 import subprocess
 import sys
@@ -42,7 +43,7 @@ def arguments():
     parser.add_argument("--codec", default="lz4", help="default lz4; the kernel is measured with lz4 only")
     parser.add_argument("--data", action="append", choices=DATA, help="only these programs")
     parser.add_argument("--pools", action="append", choices=list(POOLS), help="only these pools")
-    parser.add_argument("--markdown", action="store_true", help="print the tables as docs/pools.md has them")
+    parser.add_argument("--update", type=pathlib.Path, metavar="FILE", help="put the tables into this document (docs/pools.md)")
     options = parser.parse_args()
     options.out = options.out or options.build / "bench"
     options.images = options.images or options.build / "bench-images"
@@ -163,7 +164,7 @@ def density_table(results):
 
 def size_table(sizes):
     names = dict.fromkeys(name for name, _ in sizes)
-    return ("zsmalloc by size: filled | churned | churned, compacted, %", ["program", *(f"{mib} MiB" for mib in SIZES)],
+    return ("zsmalloc by size: filled, churned, churned and compacted, %", ["program", *(f"{mib} MiB" for mib in SIZES)],
             [[name, *(" \u00b7 ".join(percent(density(sizes[name, mib], s)) for s in ("filled", "churned", "churned, compacted"))
                       for mib in SIZES)] for name in names])
 
@@ -217,18 +218,24 @@ def compaction_table(results):
     return ("what compaction costs", ["program", "when", "given back, MiB", "moved, MiB", "moved / given back", "ms", "ns a page given back"], rows)
 
 
-def print_table(table, markdown):
+def print_table(table):
     title, header, rows = table
-    if markdown:
-        print(f"\n<!-- {title} -->\n| " + " | ".join(header) + " |\n|" + " --- |" * len(header))
-        for row in rows:
-            print("| " + " | ".join(row) + " |")
-        return
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     print(f"\n{title}")
     for row in [header, *rows]:
         print("  ".join(cell.rjust(width) if i and rows[0][i][:1].isdigit() else cell.ljust(width)
                         for i, (cell, width) in enumerate(zip(row, widths))).rstrip())
+
+
+def update_document(path, tables):
+    """Puts each table in the place of the one that stands below `<!-- its title -->`."""
+    text = path.read_text(encoding="utf-8")
+    for title, header, rows in tables:
+        lines = "".join("| " + " | ".join(cells) + " |\n" for cells in (header, ["---"] * len(header), *rows))
+        text, count = re.subn(rf"(<!-- {re.escape(title)} -->\n)(?:\|.*\n)*", lambda found: found[1] + lines, text)
+        if not count:
+            sys.exit(f"density.py: {path} has no place for '{title}'")
+    path.write_text(text, encoding="utf-8")
 
 
 def print_targets(results):
@@ -261,14 +268,17 @@ def main():
               speed_table(results), compaction_table(results)]
     for table in tables:
         if table[2]:
-            print_table(table, options.markdown)
+            print_table(table)
     print()
     if "kernel" in options.pools and any(pool == "kernel" for _, pool in results):
         print(f"kernel: Linux {os.uname().release.split('-')[0]}, chains of {kernel_zram.chain_size()} pages, "
               "without its tables")
     print_targets(results)
-    (options.out / "density.json").write_text(json.dumps({f"{data}, {pool}": f for (data, pool), f in results.items()}, indent=1) + "\n")
+    (options.out / "density.json").write_text(json.dumps(
+        {f"{data}, {what}": f for (data, what), f in [*results.items(), *sizes.items()]}, indent=1) + "\n")
     draw(options, results, images)
+    if options.update:
+        update_document(options.update, [table for table in tables if table[2]])
     say(f"took {time.monotonic() - start:.0f} s")
 
 
