@@ -23,6 +23,11 @@ holds() {
     [ "$found" -eq "$2" ] || { say "$found of '$3' in $1, and not $2"; return 1; }
 }
 
+# take [OPTION...] FILE: of the program
+take() {
+    "$tool" take --pid $pid "$@" > "$work/output" 2>&1
+}
+
 whole_pages() {
     size=$(wc -c < "$1")
     [ "$size" -gt 0 ] && [ $((size % 4096)) -eq 0 ]
@@ -41,18 +46,18 @@ for turn in $(seq 500); do
     sleep 0.02
 done
 
-if ! "$tool" take --pid $pid "$work/all.pages" > "$work/output" 2>&1 && grep -q 'Permission denied' "$work/output"; then
+if ! take "$work/all.pages" && grep -q 'Permission denied' "$work/output"; then
     skip 'an image has the pages of the program' "needs the right to read another process's memory"
 else
     check 'an image has whole pages' whole_pages "$work/all.pages"
     check 'an image has the pages of the program' holds "$work/all.pages" 240 'page number [0-9]* '
     check 'pages with a private key are left out' holds "$work/all.pages" 0 '-----BEGIN PRIVATE'
-    check 'pages that the user refuses are left out' "$tool" take --pid $pid --refuse 'number 0[0-9]5' "$work/fewer.pages"
+    check 'pages that the user refuses are left out' take --refuse 'number 0[0-9]5' "$work/fewer.pages"
     check 'and only those' holds "$work/fewer.pages" 230 'page number [0-9]* '
     kill -STOP $pid
-    "$tool" take --pid $pid --pages 50 "$work/a.pages"
-    "$tool" take --pid $pid --pages 50 "$work/b.pages"
-    "$tool" take --pid $pid --pages 50 --seed 2 "$work/c.pages"
+    take --pages 50 "$work/a.pages"
+    take --pages 50 "$work/b.pages"
+    take --pages 50 --seed 2 "$work/c.pages"
     kill -CONT $pid
     check 'a sample has as many pages as were asked for' [ "$(wc -c < "$work/a.pages")" -eq $((50 * 4096)) ]
     check 'the same seed takes the same pages' cmp -s "$work/a.pages" "$work/b.pages"
