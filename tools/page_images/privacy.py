@@ -5,6 +5,7 @@ The rules are patterns for what looks like a secret anywhere, and what this mach
 addresses, and the environment that this tool was started with.
 """
 import os
+import pathlib
 import pwd
 import re
 import socket
@@ -20,8 +21,8 @@ PATTERNS = [
     ("address of a person",
      rb"[a-z0-9_.+-]+@(?!example\.)[a-z0-9-]+\.(?:[a-z0-9-]+\.)*(?:com|org|net|edu|de|io|uk|fr|dev)\b", [b"@"]),
     ("URL with credentials", rb"[a-z]{2,8}://[^/\s:@\x00]+:[^/\s:@\x00]+@", [b"://"]),
-    ("private path", rb"/(?:home|root|work|workspace|builds?|farm)/[a-z0-9._-]|/tmp/(?!page-images)[a-z0-9]",
-     [b"/home/", b"/root/", b"/work", b"/build", b"/farm/", b"/tmp/"]),
+    ("private path", rb"/(?:home|root|workspace|builds?)/[a-z0-9._-]|/tmp/(?!page-images)[a-z0-9]",
+     [b"/home/", b"/root/", b"/workspace/", b"/build", b"/tmp/"]),
     ("registry", rb"pypi\.|npmjs|crates\.io|artifactory|deb\.debian|proxy\.golang",
      [b"pypi.", b"npmjs", b"crates.io", b"artifactory", b"deb.debian", b"proxy.golang"]),
     ("environment", rb"\b(?:SSH_|AWS_|DBUS_SESSION|XAUTHORITY|https?_proxy|LD_PRELOAD|OLDPWD)\w*=",
@@ -33,7 +34,9 @@ SHORTEST = 6  # bytes of a name that is looked for: shorter ones are in every pr
 
 def machine_words():
     """What this machine and its user are called."""
-    words = {socket.gethostname(), socket.getfqdn(), os.uname().release, os.getcwd()}
+    here = [os.getcwd(), str(pathlib.Path(__file__).resolve().parent.parent.parent)]
+    words = {socket.gethostname(), socket.getfqdn(), os.uname().release, *here}
+    words |= {f"/{path.split('/')[1]}/" for path in here if not path.startswith("/tmp/")}
     words |= {entry.pw_name for entry in pwd.getpwall() if 1000 <= entry.pw_uid < 60000}
     for value in os.environ.values():
         words |= {word for word in re.split(r"[:;,\s]", value) if len(word) >= 12}
