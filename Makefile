@@ -36,6 +36,7 @@ bench:
 	@bench/lifecycle.py --build $(BUILD)
 	@$(BUILD)/bench/bench-scale
 	@bench/density.py --build $(BUILD)
+	@bench/store_load.py --build $(BUILD)
 	@bench/compare.py --build $(BUILD)
 
 install: all
@@ -57,8 +58,8 @@ help:
 	@echo 'make demo           a program with a working set of four times its budget, on real input'
 	@echo 'make check          every build, every test'
 	@echo 'make verify         the entry lifecycle: every interleaving, the model, memory orders, planted faults'
-	@echo 'make bench          the lifecycles side by side; the index at 64 M pages (4 GiB); pools on real memory; uzswap against the'
-	@echo '                    zswap of the kernel (as root)'
+	@echo 'make bench          lifecycles side by side; store and load over the codec; the index at 64 M pages (4 GiB); pools on real'
+	@echo '                    memory; uzswap against the zswap of the kernel (as root)'
 	@echo 'make bench-deps     install what make bench uses if it is there: Java and Chromium'
 	@echo 'make install        to $$(DESTDIR)$$(PREFIX), by default /usr/local'
 	@echo 'make format         format the sources; make format-check only looks'

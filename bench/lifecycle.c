@@ -22,6 +22,7 @@
 #include <time.h>
 
 #include "base/atomic.h"
+#include "bench/measure.h"
 #include "tests/lifecycles/memory_substrate.h"
 
 #define KEYS 1024
@@ -52,19 +53,6 @@ struct run {
     uint32_t ready, go, stop; /* atomic */
     struct worker workers[THREADS];
 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
-static _Noreturn void die(const char *what)
-{
-    fprintf(stderr, "bench-lifecycle: %s\n", what);
-    exit(1);
-}
 
 /* ---- what the threads do: each until it is stopped */
 
@@ -229,22 +217,6 @@ static const struct measure {
 static double rates[MEASURES][2][LIFECYCLES][ROUNDS_MAX][THREADS];
 static const char *const object_names[] = {"bare", "page"};
 
-static void pin(unsigned number)
-{
-    cpu_set_t allowed, one;
-    CPU_ZERO(&one);
-    if (sched_getaffinity(0, sizeof allowed, &allowed)) {
-        return;
-    }
-    for (unsigned cpu = 0, seen = 0; cpu < CPU_SETSIZE; cpu++) {
-        if (CPU_ISSET(cpu, &allowed) && seen++ == number) {
-            CPU_SET(cpu, &one);
-            sched_setaffinity(0, sizeof one, &one);
-            return;
-        }
-    }
-}
-
 static const struct measure *measure_now; /* set while no worker runs */
 
 static long times_disturbed(void)
@@ -257,7 +229,7 @@ static long times_disturbed(void)
 static void *run_worker(void *argument)
 {
     struct worker *w = argument;
-    pin(w->number);
+    pin_to_cpu(w->number);
     memory_substrate_enter(w->number);
     atomic_add_acq_rel(&w->run->ready, 1);
     while (!atomic_read_acquire(&w->run->go)) {
@@ -325,20 +297,13 @@ static void take(const struct measure *m, enum object object, const struct lifec
 
 /* ---- what is printed */
 
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static double median(double (*by_round)[THREADS], unsigned rounds, int thread)
 {
     double values[ROUNDS_MAX];
     for (unsigned i = 0; i < rounds; i++) {
         values[i] = thread < 0 ? by_round[i][0] + by_round[i][1] : by_round[i][thread];
     }
-    qsort(values, rounds, sizeof values[0], compare);
-    return values[rounds / 2];
+    return median_of(values, rounds);
 }
 
 static void print_row(const struct measure *m, unsigned object, unsigned rounds, int thread, const char *unit)
@@ -405,16 +370,6 @@ static void print_json(unsigned rounds)
         }
     }
     printf("]\n");
-}
-
-static unsigned number_of(const char *text, unsigned most)
-{
-    char *end;
-    unsigned long n = strtoul(text, &end, 10);
-    if (*end || !n || n > most) {
-        die("a number is expected, and not so large");
-    }
-    return (unsigned)n;
 }
 
 int main(int argc, char **argv)
