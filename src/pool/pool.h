@@ -56,9 +56,12 @@ struct pool_ops {
     int (*alloc)(struct pool *pool, size_t bytes, uint64_t owner, uint64_t *handle);
     void (*free)(struct pool *pool, uint64_t handle);
 
-    /* The object, of so many bytes, will perhaps be freed soon, and with `reuse` as much be allocated then: asks for what that
-     * touches, and looks at nothing itself, since the object may just be going. NULL: there is nothing to ask for. */
-    void (*expect_free)(struct pool *pool, uint64_t handle, size_t bytes, bool reuse);
+    /*
+     * Hints, NULL where they would be of no use: the object of so many bytes under `handle` may soon be read, or freed, and with
+     * `reuse` as much be allocated then; what that needs is cold. Nobody need hold the object, and it may be gone.
+     */
+    void (*prepare_read)(struct pool *pool, uint64_t handle, size_t bytes);
+    void (*prepare_free)(struct pool *pool, uint64_t handle, size_t bytes, bool reuse);
 
     void *(*map)(struct pool *pool, uint64_t handle);
     void (*unmap)(struct pool *pool, uint64_t handle);

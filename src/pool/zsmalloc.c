@@ -55,6 +55,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define CACHE_LINE 64
+
 uint64_t zs_owner_get(const uint8_t *owners, unsigned slot)
 {
     uint64_t value = 0;
@@ -376,23 +378,32 @@ static int zs_alloc(struct pool *pool, size_t bytes, uint64_t owner, uint64_t *h
     return error;
 }
 
-static void zs_free_op(struct pool *pool, uint64_t handle)
+/* All lines at once: they come in the time of a few, where who reads asks for one after the other. */
+static void zs_prepare_read(struct pool *pool, uint64_t handle, size_t bytes)
 {
-    zs_free(zs_of(pool), handle);
+    const char *lines = zs_address(zs_of(pool), handle);
+    for (size_t i = 0; i < bytes; i += CACHE_LINE) {
+        __builtin_prefetch(lines + i);
+    }
 }
 
-/* Knows the class by the length: the record may be another's by now. */
-static void zs_expect_free(struct pool *pool, uint64_t handle, size_t bytes, bool reuse)
+/* The class comes from the size: its record may be as cold as the owners, or another's by now. */
+static void zs_prepare_free(struct pool *pool, uint64_t handle, size_t bytes, bool reuse)
 {
     const struct zs *z = zs_of(pool);
-    const struct zs_shape *shape = &z->shapes[z->class_of_units[(bytes - 1) >> ZS_UNIT_SHIFT]];
     uint32_t chain = zs_handle_chain(handle);
+    const struct zs_shape *shape = &z->shapes[z->class_of_units[(bytes - 1) >> ZS_UNIT_SHIFT]];
+    __builtin_prefetch(zs_chain(z, chain), 1);
     __builtin_prefetch(zs_owners(z, shape, chain) + (size_t)zs_handle_slot(shape, handle) * ZS_OWNER_BYTES,
                        1);
-    __builtin_prefetch(zs_chain(z, chain), 1);
     if (reuse) {
         __builtin_prefetch(zs_address(z, handle), 1); /* the slot freed last is given out next */
     }
+}
+
+static void zs_free_op(struct pool *pool, uint64_t handle)
+{
+    zs_free(zs_of(pool), handle);
 }
 
 static void *zs_map(struct pool *pool, uint64_t handle)
@@ -430,7 +441,8 @@ const struct pool_ops pool_zsmalloc = {
     .destroy = zs_destroy,
     .alloc = zs_alloc,
     .free = zs_free_op,
-    .expect_free = zs_expect_free,
+    .prepare_read = zs_prepare_read,
+    .prepare_free = zs_prepare_free,
     .map = zs_map,
     .unmap = zs_unmap,
     .total_size = zs_total_size,

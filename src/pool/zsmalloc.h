@@ -103,7 +103,8 @@ struct zs_source {
     uint32_t pages_max;    /* immutable; that may hold memory at one time */
     uint32_t reserve_max;  /* immutable; less in a small pool */
 
-    uint32_t held; /* pages with memory; atomic */
+    /* From here on written by whoever's chain grows, while all read what stands above. */
+    uint32_t held __attribute__((aligned(64))); /* pages with memory; atomic */
 
     struct mutex lock;
     uint32_t high_water;                  /* the highest number ever taken. Guard: lock */

@@ -44,9 +44,9 @@ struct area {
 
     uint32_t writing; /* entries in write buffers; who destroys the area waits for them; atomic */
 
-    struct mutex lru_lock;
-    uint32_t oldest, newest; /* Guard: lru_lock */
-    uint64_t linked;         /* Guard: lru_lock */
+    struct mutex lru_lock __attribute__((aligned(64))); /* away from what every verb reads */
+    uint32_t oldest, newest;                            /* Guard: lru_lock */
+    uint64_t linked;                                    /* Guard: lru_lock */
 };
 
 /* 0, -EINVAL, -ENOMEM. */

@@ -120,6 +120,21 @@ void count_change(struct zswap *z, uint64_t old, uint64_t next);
 /* The object that an entry's content names is freed, or the reference ended. */
 void release_object(void *zswap, uint64_t content);
 
+/* Hints: the object that `word` names, if there is one in the pool, may soon be read, or freed and with `reuse` another stored. */
+static inline void prepare_read(struct zswap *z, uint64_t word)
+{
+    if (entry_kind(word) == ENTRY_POOL && z->pool->ops->prepare_read && !entry_is_reference(word)) {
+        z->pool->ops->prepare_read(z->pool, entry_name(word), entry_bytes(word));
+    }
+}
+
+static inline void prepare_free(struct zswap *z, uint64_t word, bool reuse)
+{
+    if (entry_kind(word) == ENTRY_POOL && z->pool->ops->prepare_free && !entry_is_reference(word)) {
+        z->pool->ops->prepare_free(z->pool, entry_name(word), entry_bytes(word), reuse);
+    }
+}
+
 /* Device slots that the object of this word takes once it is written back. */
 size_t device_slots(uint64_t word, enum zswap_writeback mode);
 
@@ -131,7 +146,7 @@ uint64_t invalidate_in_area(struct zswap *z, struct area *area, uint64_t first, 
 
 /* The entry will soon be replaced, or removed: asks for what that touches beyond its word and links, which are here, or on
  * their way (area_prefetch). */
-void expect_removal(struct zswap *z, struct area *area, uint64_t offset, bool replaced);
+void prepare_removal(struct zswap *z, struct area *area, uint64_t offset, bool replaced);
 
 /* Looks for index memory that entries have left one by one, a step in each area. Bytes given back. */
 size_t trim_index(struct zswap *z);

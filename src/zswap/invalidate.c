@@ -9,7 +9,7 @@
 /* So many entries ahead, what an invalidation touches is asked for. */
 #define AHEAD 8
 
-void expect_removal(struct zswap *z, struct area *area, uint64_t offset, bool replaced)
+void prepare_removal(struct zswap *z, struct area *area, uint64_t offset, bool replaced)
 {
     const uint64_t *word = area_word(area, offset);
     uint64_t seen = word ? atomic_read_relaxed(word) : 0; /* a hint */
@@ -17,9 +17,7 @@ void expect_removal(struct zswap *z, struct area *area, uint64_t offset, bool re
         return;
     }
     area_prefetch_neighbours(area, offset);
-    if (z->pool->ops->expect_free && !entry_is_reference(seen)) {
-        z->pool->ops->expect_free(z->pool, entry_name(seen), entry_bytes(seen), replaced);
-    }
+    prepare_free(z, seen, replaced);
 }
 
 static bool invalidate_word(struct zswap *z, struct area *area, uint64_t *word, uint64_t offset)
@@ -54,7 +52,7 @@ uint64_t invalidate_in_area(struct zswap *z, struct area *area, uint64_t first, 
         /* NULL: another invalidation has just given its index page back. */
         uint64_t *word = area_word(area, i);
         if (i + AHEAD < end) {
-            expect_removal(z, area, i + AHEAD, false);
+            prepare_removal(z, area, i + AHEAD, false);
         }
         removed += word && invalidate_word(z, area, word, i);
     }

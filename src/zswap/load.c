@@ -148,6 +148,7 @@ static int load_shared(struct zswap *z, struct context *context, struct swap_ent
     if (!held || held == ENTRY_BUSY) {
         return !held ? -ENOENT : no_wait ? -EAGAIN : TRY_AGAIN;
     }
+    prepare_read(z, held);
     int error = read_entry_in_turn(z, context, entry, held, no_wait, page);
     if (entry_is_object(held)) {
         lifecycle_unhold(&z->lifecycle, word, held);
@@ -179,6 +180,8 @@ static int load_and_remove(struct zswap *z, struct context *context, struct swap
         if (!held || held == ENTRY_BUSY) {
             return held ? TRY_AGAIN : -ENOENT;
         }
+        prepare_read(z, held);
+        prepare_free(z, held, false);
         int error = read_entry_in_turn(z, context, entry, held, false, page);
         if (error) {
             lifecycle_unhold(&z->lifecycle, word, held); /* an object: FILLED words do not fail */

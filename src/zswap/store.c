@@ -18,7 +18,7 @@ static int put_object(struct zswap *z, struct swap_entry entry, const void *from
                       unsigned format, uint64_t *word)
 {
     uint64_t handle;
-    expect_removal(z, z->areas[entry.type], entry.offset, true);
+    prepare_removal(z, z->areas[entry.type], entry.offset, true);
     int error = z->pool->ops->alloc(z->pool, bytes, entry_pack(entry), &handle);
     if (error) {
         counter_add(z, COUNTER_REJECT_ALLOC, 1);
@@ -56,7 +56,7 @@ static int make_word(struct zswap *z, struct swap_entry entry, const void *page,
     uint64_t value;
     bool filled = same_filled(page, &value);
     if (filled && (*word = same_filled_encode(value)) != 0) {
-        expect_removal(z, z->areas[entry.type], entry.offset, true);
+        prepare_removal(z, z->areas[entry.type], entry.offset, true);
         return 0;
     }
     uint64_t hash = 0;
