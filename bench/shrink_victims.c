@@ -337,7 +337,9 @@ static void run(const struct policy *policy, const struct mix *mix, size_t limit
     if (pool_zsmalloc.create(&b.pool, &b.memory, 4 * limit)) {
         need(NULL);
     }
-    b.in_chain = need(calloc(zs_of(b.pool)->source.chains_total + 1, sizeof b.in_chain[0]));
+    b.in_chain =
+        need(calloc(zs_of(b.pool)->source.ranges[ZS_RAW].first + zs_of(b.pool)->source.ranges[ZS_RAW].total,
+                    sizeof b.in_chain[0]));
     uint64_t seed = 7;
     for (uint32_t i = 0; i < b.count; i++) {
         b.objects[i].bytes = mix->size(&seed);

@@ -44,7 +44,7 @@
  * would mean nothing. Compaction makes room from what the LRU has chosen.
  *
  * Limits. A chain that loses all but one object holds up to 64 KiB until somebody compacts. Address space is
- * 16/9 of the pool's greatest size. 4.5 TiB is the most that handles can name.
+ * 16/9 + 16/12 of the pool's greatest size. 2.5 TiB is the most that handles can name.
  *
  * Why no caches for threads: a class's lock is held for some 50 ns, a store's compression takes 2000 and more, and
  * sizes spread over a hundred classes.
@@ -215,7 +215,7 @@ static int take_in_new_chain(struct zs *z, unsigned class, uint64_t owner, uint6
 {
     const struct zs_shape *shape = &z->shapes[class];
     struct zs_class *c = &z->classes[class];
-    uint32_t chain = zs_source_take(z);
+    uint32_t chain = zs_source_take(z, shape->owners_outside ? ZS_RAW : ZS_PACKED);
     if (!chain) {
         return -ENOMEM;
     }
@@ -223,7 +223,7 @@ static int take_in_new_chain(struct zs *z, unsigned class, uint64_t owner, uint6
     if (record->pages > shape->pages) { /* from its last use */
         zs_source_shrink(z, chain, shape->pages);
     }
-    if ((shape->owners_outside && !sparse_get_for_write(&z->raw_owners, chain)) ||
+    if ((shape->owners_outside && !sparse_get_for_write(&z->raw_owners, zs_raw_index(z, chain))) ||
         !zs_source_grow(z, chain, zs_pages_for(shape, 1))) {
         zs_source_give(z, chain);
         return -ENOMEM;
@@ -299,12 +299,13 @@ size_t zs_free(struct zs *z, uint64_t handle)
 
 /* ---- the ops */
 
-static int create_tables(struct zs *z, uint64_t chains)
+static int create_tables(struct zs *z, const uint64_t chains[ZS_KINDS])
 {
-    int error = sparse_init(&z->chains, z->memory, chains + 1, sizeof(struct zs_chain), ACCOUNT_TABLES);
+    int error = sparse_init(&z->chains, z->memory, chains[ZS_PACKED] + chains[ZS_RAW] + 1,
+                            sizeof(struct zs_chain), ACCOUNT_TABLES);
     if (!error) {
-        error =
-            sparse_init(&z->raw_owners, z->memory, chains + 1, sizeof(struct zs_raw_owners), ACCOUNT_TABLES);
+        error = sparse_init(&z->raw_owners, z->memory, chains[ZS_RAW], sizeof(struct zs_raw_owners),
+                            ACCOUNT_TABLES);
     }
     z->classes = memory_map(z->memory, z->class_count * sizeof z->classes[0], ACCOUNT_TABLES);
     if (error || !z->classes) {
@@ -333,9 +334,10 @@ static int zs_create(struct pool **pool, struct memory *memory, size_t max_bytes
     z->memory = memory;
     z->class_count = zs_make_shapes(z->shapes, z->class_of_units);
     /* A chain that is not wholly reached, and so may be short, is the only one of its class, but for what threads
-     * open at the same time. */
+     * open at the same time: some more chains than full ones have room for. */
     uint64_t pages = max_bytes / PAGE_BYTES + (max_bytes % PAGE_BYTES != 0);
-    uint64_t chains = pages / ZS_CHAIN_PAGES_MIN + 4ull * z->class_count;
+    uint64_t chains[ZS_KINDS] = {pages / ZS_CHAIN_PAGES_MIN + 4ull * z->class_count,
+                                 pages / ZS_RAW_SLOTS + 256};
     int error = zs_source_init(z, pages, chains);
     if (error) {
         goto unmap;

@@ -96,22 +96,31 @@ struct zs_run {
     uint32_t pages;  /* with memory, in all of them */
 };
 
+/* Chains of raw pages have numbers of their own, all in a row: so the table of their owners is as long as there are such chains. */
+enum zs_kind { ZS_PACKED, ZS_RAW, ZS_KINDS };
+
+/* Chains first .. first + total - 1. In the set, they are numbers 1 .. total. */
+struct zs_range {
+    uint32_t first;       /* immutable */
+    uint32_t total;       /* immutable */
+    uint32_t high_water;  /* so many, the lowest, have been taken at least once. Guard: the source's lock */
+    struct page_set free; /* empty chains without memory. The same */
+};
+
 /* Where chains come from. */
 struct zs_source {
-    char *base;            /* immutable; where chain 0 would be, which is never used */
-    uint32_t chains_total; /* immutable; the highest chain number */
-    uint32_t pages_max;    /* immutable; that may hold memory at one time */
-    uint32_t reserve_max;  /* immutable; less in a small pool */
+    char *base;           /* immutable; where chain 0 would be, which is never used */
+    uint32_t pages_max;   /* immutable; that may hold memory at one time */
+    uint32_t reserve_max; /* immutable; less in a small pool */
 
     /* From here on written by whoever's chain grows, while all read what stands above. */
     uint32_t held __attribute__((aligned(64))); /* pages with memory; atomic */
 
     struct mutex lock;
-    uint32_t high_water;                  /* the highest number ever taken. Guard: lock */
     uint32_t releasing;                   /* chains. Guard: lock */
     uint32_t reserve_count;               /* Guard: lock */
     uint32_t reserve[ZS_RESERVE_MAX + 1]; /* empty chains with memory, highest first. Guard: lock */
-    struct page_set free;                 /* empty chains without memory. Guard: lock */
+    struct zs_range ranges[ZS_KINDS];
 };
 
 struct zs {
@@ -121,7 +130,7 @@ struct zs {
     unsigned class_count;     /* immutable */
     uint32_t compact_next;    /* the class that compaction looks at next; atomic hint */
     struct sparse chains;     /* struct zs_chain by chain number */
-    struct sparse raw_owners; /* struct zs_raw_owners by chain number. Guard: the class's lock */
+    struct sparse raw_owners; /* struct zs_raw_owners by zs_raw_index. Guard: the class's lock */
     struct zs_source source;
 
     struct zs_shape shapes[ZS_CLASSES_MAX]; /* immutable */
@@ -187,10 +196,27 @@ static inline unsigned zs_group_of(const struct zs_shape *shape, unsigned used)
     return used == shape->slots ? ZS_GROUPS : used * shape->group_scale >> 16;
 }
 
+static inline enum zs_kind zs_kind(const struct zs_source *source, uint32_t chain)
+{
+    return chain < source->ranges[ZS_RAW].first ? ZS_PACKED : ZS_RAW;
+}
+
+/* 1 .. total */
+static inline uint32_t zs_number_in(const struct zs_range *range, uint32_t chain)
+{
+    return chain - range->first + 1;
+}
+
+/* Where in the table of raw owners. */
+static inline uint32_t zs_raw_index(const struct zs *z, uint32_t chain)
+{
+    return chain - z->source.ranges[ZS_RAW].first;
+}
+
 /* The chain's owners; of a chain that a class has. */
 static inline uint8_t *zs_owners(const struct zs *z, const struct zs_shape *shape, uint32_t chain)
 {
-    return shape->owners_outside ? ((struct zs_raw_owners *)z->raw_owners.slots)[chain].bytes
+    return shape->owners_outside ? ((struct zs_raw_owners *)z->raw_owners.slots)[zs_raw_index(z, chain)].bytes
                                  : (uint8_t *)zs_chain_address(z, chain);
 }
 
@@ -200,12 +226,12 @@ void zs_owner_set(uint8_t *owners, unsigned slot, uint64_t value);
 /* zsmalloc_shape.c: fills the tables; returns how many classes there are. */
 unsigned zs_make_shapes(struct zs_shape shapes[ZS_CLASSES_MAX], uint8_t class_of_units[ZS_UNITS_MAX]);
 
-/* zsmalloc_source.c. 0, -EINVAL, -ENOMEM. */
-int zs_source_init(struct zs *z, uint64_t pages_max, uint64_t chains);
+/* zsmalloc_source.c. With `chains` of each kind at most. 0, -EINVAL, -ENOMEM. */
+int zs_source_init(struct zs *z, uint64_t pages_max, const uint64_t chains[ZS_KINDS]);
 void zs_source_destroy(struct zs *z);
 
 /* A chain that no class has, perhaps with memory from its last use; 0 if there is none. */
-uint32_t zs_source_take(struct zs *z);
+uint32_t zs_source_take(struct zs *z, enum zs_kind kind);
 
 /* Sees to it that the chain's first `pages` pages hold memory. False if there is none. */
 bool zs_source_grow(struct zs *z, uint32_t chain, unsigned pages);
@@ -216,6 +242,10 @@ size_t zs_source_shrink(struct zs *z, uint32_t chain, unsigned pages);
 /* Takes an empty chain back; bytes that went on to the kernel. The same. */
 size_t zs_source_give(struct zs *z, uint32_t chain);
 size_t zs_source_trim(struct zs *z);
+
+/* Is that a chain at all, taken at least once? And is it in the set of free ones? Guard: the source's lock. */
+bool zs_source_has(const struct zs *z, uint32_t chain);
+bool zs_source_is_free(const struct zs *z, uint32_t chain);
 
 /* Is the chain a class's? With nothing being released. Guard: the source's lock. */
 bool zs_source_is_taken(const struct zs *z, uint32_t chain);

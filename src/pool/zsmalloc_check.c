@@ -78,7 +78,7 @@ static void check_taken(const struct zs *z, uint32_t chain, struct findings *f)
 static void check_chain(const struct zs *z, uint32_t chain, struct findings *f)
 {
     const struct zs_chain *record = sparse_get(&z->chains, chain);
-    if (!record && page_set_has(&z->source.free, chain)) {
+    if (!record && zs_source_is_free(z, chain)) {
         return; /* given back: zero */
     }
     if (!record) {
@@ -88,7 +88,7 @@ static void check_chain(const struct zs *z, uint32_t chain, struct findings *f)
     } else if (record->next || record->prev || record->used || record->reached || record->free ||
                record->class) {
         MISMATCH(f, chain, "is no class's, and its record is in use");
-    } else if (record->pages && page_set_has(&z->source.free, chain)) {
+    } else if (record->pages && zs_source_is_free(z, chain)) {
         MISMATCH(f, chain, "is free and has %u pages", record->pages);
     }
 }
@@ -103,13 +103,13 @@ static uint64_t check_group(const struct zs *z, unsigned class, unsigned group, 
     }
     uint64_t count = 0;
     while (chain) {
-        const struct zs_chain *record = chain <= z->source.high_water ? sparse_get(&z->chains, chain) : NULL;
+        const struct zs_chain *record = zs_source_has(z, chain) ? sparse_get(&z->chains, chain) : NULL;
         if (!record || !zs_source_is_taken(z, chain) || record->class != class ||
             zs_group_of(&z->shapes[class], record->used) != group) {
             MISMATCH(f, chain, "is in group %u of class %u and does not belong there", group, class);
             break;
         }
-        uint32_t next = record->next <= z->source.high_water ? record->next : 0;
+        uint32_t next = zs_source_has(z, record->next) ? record->next : 0;
         if (!next || zs_chain(z, next)->prev != chain) {
             MISMATCH(f, chain, "is in group %u of class %u before %u, which says otherwise", group, class,
                      record->next);
@@ -144,8 +144,11 @@ bool zs_consistent(struct pool *pool)
     struct zs *z = zs_of(pool);
     struct findings f = {.good = true};
     SCOPED_LOCK(&z->source.lock);
-    for (uint32_t chain = 1; chain <= z->source.high_water; chain++) {
-        check_chain(z, chain, &f);
+    for (int kind = 0; kind < ZS_KINDS; kind++) {
+        const struct zs_range *range = &z->source.ranges[kind];
+        for (uint32_t i = 0; i < range->high_water; i++) {
+            check_chain(z, range->first + i, &f);
+        }
     }
     for (unsigned class = 0; class < z->class_count; class ++) {
         check_class(z, class, &f);

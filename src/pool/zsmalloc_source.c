@@ -11,7 +11,8 @@
  *     +--------------------------------+---------------------------------------------------+
  *
  * All chains are of one length as far as addresses go, so any class can have any of them, and nothing is lost to
- * fragmentation; addresses cost nothing.
+ * fragmentation; addresses cost nothing. Only chains of raw pages are kept apart, so that their numbers are neighbours: their
+ * owners lie in a table by number, which would be full of holes otherwise.
  *
  * The reserve and its rules are page_source's (see the head of page_source.h): empty chains gather in it; when it
  * overflows, its longest run of neighbours goes back to the kernel in one call, gaps included.
@@ -20,27 +21,37 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/sys.h"
 #include "pool/zsmalloc.h"
 
-int zs_source_init(struct zs *z, uint64_t pages_max, uint64_t chains)
+static size_t range_bytes(const struct zs_source *source)
 {
-    if (!pages_max || pages_max > UINT32_MAX || chains > ZS_CHAINS_MAX) {
+    return (1 + (size_t)source->ranges[ZS_PACKED].total + source->ranges[ZS_RAW].total) * ZS_CHAIN_BYTES;
+}
+
+int zs_source_init(struct zs *z, uint64_t pages_max, const uint64_t chains[ZS_KINDS])
+{
+    if (!pages_max || pages_max > UINT32_MAX || chains[ZS_PACKED] + chains[ZS_RAW] > ZS_CHAINS_MAX) {
         return -EINVAL;
     }
     struct zs_source *source = &z->source;
-    source->chains_total = (uint32_t)chains;
     source->pages_max = (uint32_t)pages_max;
     source->reserve_max = (uint32_t)max_size(min_size(pages_max / ZS_CHAIN_PAGES / 64, ZS_RESERVE_MAX), 1);
     mutex_init(&source->lock, LOCK_RANK_POOL);
-    source->base = memory_reserve(z->memory, (chains + 1) * ZS_CHAIN_BYTES);
-    if (!source->base) {
-        return -ENOMEM;
+    uint32_t first = 1;
+    for (int kind = 0; kind < ZS_KINDS; kind++) {
+        source->ranges[kind] = (struct zs_range){.first = first, .total = (uint32_t)chains[kind]};
+        first += source->ranges[kind].total;
     }
-    int error = page_set_init(&source->free, z->memory, source->chains_total);
+    source->base = memory_reserve(z->memory, range_bytes(source));
+    int error = source->base ? 0 : -ENOMEM;
+    for (int kind = 0; kind < ZS_KINDS && !error; kind++) {
+        error = page_set_init(&source->ranges[kind].free, z->memory, source->ranges[kind].total);
+    }
     if (error) {
-        memory_unreserve(z->memory, source->base, (chains + 1) * ZS_CHAIN_BYTES);
+        zs_source_destroy(z);
     }
     return error;
 }
@@ -49,31 +60,54 @@ void zs_source_destroy(struct zs *z)
 {
     struct zs_source *source = &z->source;
     account_uncharge(z->memory->account, ACCOUNT_POOL, (size_t)source->held << PAGE_SHIFT);
-    memory_unreserve(z->memory, source->base, ((size_t)source->chains_total + 1) * ZS_CHAIN_BYTES);
-    page_set_destroy(&source->free);
+    memory_unreserve(z->memory, source->base, range_bytes(source));
+    for (int kind = 0; kind < ZS_KINDS; kind++) {
+        page_set_destroy(&source->ranges[kind].free);
+    }
 }
 
-uint32_t zs_source_take(struct zs *z)
+/* The lowest chain of the kind that is in reserve; 0 if there is none. */
+static uint32_t take_from_reserve(struct zs_source *source, enum zs_kind kind)
+{
+    mutex_assert_held(&source->lock);
+    for (uint32_t i = source->reserve_count; i-- > 0;) {
+        uint32_t chain = source->reserve[i];
+        if (zs_kind(source, chain) == kind) {
+            source->reserve_count--;
+            memmove(&source->reserve[i], &source->reserve[i + 1],
+                    (source->reserve_count - i) * sizeof source->reserve[0]);
+            return chain;
+        }
+    }
+    return 0;
+}
+
+uint32_t zs_source_take(struct zs *z, enum zs_kind kind)
 {
     struct zs_source *source = &z->source;
+    struct zs_range *range = &source->ranges[kind];
     SCOPED_LOCK(&source->lock);
-    if (source->reserve_count) {
-        return source->reserve[--source->reserve_count];
-    }
-    uint32_t chain = page_set_lowest(&source->free);
+    uint32_t chain = take_from_reserve(source, kind);
     if (chain) {
-        if (!sparse_get_for_write(&z->chains, chain)) {
-            return 0;
-        }
-        page_set_remove(&source->free, chain);
         return chain;
     }
-    chain = source->high_water + 1;
-    if (chain > source->chains_total || !page_set_prepare(&source->free, chain) ||
-        !sparse_get_for_write(&z->chains, chain)) {
+    uint32_t number = page_set_lowest(&range->free);
+    bool fresh = !number;
+    if (fresh) {
+        number = range->high_water + 1;
+        if (number > range->total || !page_set_prepare(&range->free, number)) {
+            return 0;
+        }
+    }
+    chain = range->first + number - 1;
+    if (!sparse_get_for_write(&z->chains, chain)) {
         return 0;
     }
-    source->high_water = chain;
+    if (fresh) {
+        range->high_water = number;
+    } else {
+        page_set_remove(&range->free, number);
+    }
     return chain;
 }
 
@@ -130,7 +164,9 @@ static struct zs_run begin_release(struct zs *z, uint32_t keep)
     }
     uint32_t best = 0, length = 0; /* index of the run's highest chain, and how many there are */
     for (uint32_t from = 0, to; from < count; from = to) {
-        for (to = from + 1; to < count && reserve[to] + 1 == reserve[to - 1]; to++) {
+        for (to = from + 1; to < count && reserve[to] + 1 == reserve[to - 1] &&
+                            zs_kind(source, reserve[to]) == zs_kind(source, reserve[from]);
+             to++) {
         }
         if (to - from > length) {
             best = from;
@@ -150,27 +186,41 @@ static struct zs_run begin_release(struct zs *z, uint32_t keep)
     return run;
 }
 
-static bool is_any_taken(const struct zs_source *source, uint32_t first, size_t chains)
+bool zs_source_has(const struct zs *z, uint32_t chain)
 {
-    mutex_assert_held(&source->lock);
-    for (uint32_t chain = first + !first; chain < first + chains && chain <= source->high_water; chain++) {
-        if (!page_set_has(&source->free, chain)) {
-            return true;
-        }
-    }
-    return false;
+    mutex_assert_held(&z->source.lock);
+    const struct zs_range *range = &z->source.ranges[zs_kind(&z->source, chain)];
+    return chain && zs_number_in(range, chain) <= range->high_water;
 }
 
-/* Gives the kernel those pages of a table by chain number that are of free chains only, the run's among them. Under the lock,
- * so that nobody takes one of them meanwhile: a call for megabytes of the pool. */
-static void release_records(struct zs *z, struct sparse *table, struct zs_run run)
+bool zs_source_is_free(const struct zs *z, uint32_t chain)
+{
+    const struct zs_range *range = &z->source.ranges[zs_kind(&z->source, chain)];
+    return zs_source_has(z, chain) && page_set_has(&range->free, zs_number_in(range, chain));
+}
+
+/* Gives the kernel those pages of a table that are of free chains only, the run's among them; `base` is the chain of the table's
+ * slot 0. Under the lock, so that nobody takes one of them meanwhile: a call for megabytes of the pool. */
+static void release_records(struct zs *z, struct sparse *table, uint32_t base, struct zs_run run)
 {
     uint32_t step = (uint32_t)sparse_slots_per_page(table);
-    for (uint32_t first = run.first / step * step; first < run.first + run.chains; first += step) {
-        if (sparse_is_committed(table, first) && !is_any_taken(&z->source, first, step)) {
+    uint32_t end = run.first + run.chains - base;
+    for (uint32_t first = (run.first - base) / step * step; first < end; first += step) {
+        bool in_use = !sparse_is_committed(table, first);
+        for (uint32_t i = first; i < first + step && !in_use; i++) {
+            in_use = zs_source_has(z, base + i) && !zs_source_is_free(z, base + i);
+        }
+        if (!in_use) {
             sparse_release_page(table, first);
         }
     }
+}
+
+static void add_free(struct zs_source *source, uint32_t chain)
+{
+    mutex_assert_held(&source->lock);
+    struct zs_range *range = &source->ranges[zs_kind(source, chain)];
+    page_set_add(&range->free, zs_number_in(range, chain));
 }
 
 /* Nobody can have the chains of the run meanwhile. */
@@ -187,11 +237,13 @@ static size_t release(struct zs *z, struct zs_run run)
     SCOPED_LOCK(&source->lock);
     for (uint32_t i = 0; i < run.chains; i++) {
         zs_chain(z, run.first + i)->pages = 0;
-        page_set_add(&source->free, run.first + i);
+        add_free(source, run.first + i);
     }
     source->releasing -= run.chains;
-    release_records(z, &z->chains, run);
-    release_records(z, &z->raw_owners, run);
+    release_records(z, &z->chains, 0, run);
+    if (zs_kind(source, run.first) == ZS_RAW) {
+        release_records(z, &z->raw_owners, source->ranges[ZS_RAW].first, run);
+    }
     return bytes;
 }
 
@@ -210,7 +262,7 @@ size_t zs_source_give(struct zs *z, uint32_t chain)
             run = begin_release(z, source->reserve_max / 4);
         }
     } else {
-        page_set_add(&source->free, chain);
+        add_free(source, chain);
     }
     mutex_unlock(&source->lock);
     return release(z, run);
@@ -245,8 +297,7 @@ static bool in_reserve(const struct zs_source *source, uint32_t chain)
 bool zs_source_is_taken(const struct zs *z, uint32_t chain)
 {
     mutex_assert_held(&z->source.lock);
-    return chain && chain <= z->source.high_water && !in_reserve(&z->source, chain) &&
-           !page_set_has(&z->source.free, chain);
+    return zs_source_has(z, chain) && !in_reserve(&z->source, chain) && !zs_source_is_free(z, chain);
 }
 
 bool zs_source_consistent(const struct zs *z, uint64_t taken_pages, uint64_t taken_chains)
@@ -257,8 +308,8 @@ bool zs_source_consistent(const struct zs *z, uint64_t taken_pages, uint64_t tak
     uint64_t pages = taken_pages;
     for (uint32_t i = 0; i < source->reserve_count; i++) {
         uint32_t chain = source->reserve[i];
-        if (!chain || chain > source->high_water || (i && chain >= source->reserve[i - 1]) ||
-            page_set_has(&source->free, chain)) {
+        if (!zs_source_has(z, chain) || (i && chain >= source->reserve[i - 1]) ||
+            zs_source_is_free(z, chain)) {
             fprintf(stderr, "zsmalloc: reserve[%u] is chain %u: free, or out of range or order\n", i, chain);
             return false;
         }
@@ -270,13 +321,18 @@ bool zs_source_consistent(const struct zs *z, uint64_t taken_pages, uint64_t tak
                 (unsigned long)pages, source->pages_max);
         good = false;
     }
-    uint64_t chains = taken_chains + source->reserve_count + source->free.count;
-    if (source->releasing || source->high_water != chains || source->high_water > source->chains_total ||
-        source->reserve_count > source->reserve_max) {
-        fprintf(stderr, "zsmalloc: high water %u of %u, %lu chains taken, %u in reserve, %u free, %u going\n",
-                source->high_water, source->chains_total, (unsigned long)taken_chains, source->reserve_count,
-                source->free.count, source->releasing);
+    uint64_t chains = taken_chains + source->reserve_count, given_out = 0;
+    for (int kind = 0; kind < ZS_KINDS; kind++) {
+        const struct zs_range *range = &source->ranges[kind];
+        chains += range->free.count;
+        given_out += range->high_water;
+        good &= range->high_water <= range->total && page_set_consistent(&range->free, range->high_water);
+    }
+    if (source->releasing || given_out != chains || source->reserve_count > source->reserve_max) {
+        fprintf(stderr,
+                "zsmalloc: %lu chains given out, %lu taken, in reserve or free, %u going, %u in reserve\n",
+                (unsigned long)given_out, (unsigned long)chains, source->releasing, source->reserve_count);
         good = false;
     }
-    return page_set_consistent(&source->free, source->high_water) && good;
+    return good;
 }

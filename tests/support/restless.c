@@ -10,14 +10,16 @@
 #include "tests/support/test_pool.h"
 
 /* What is known of an object, by its handle: live, how often it is mapped, and its length. */
-#define HANDLES (1u << 20)
+#define HANDLES (1u << 21)
+#define NEAR (HANDLES / 2) /* handles up to here; the others begin somewhere far, where raw pages do */
 #define LIVE (1u << 31)
 #define POISON_MAX 64
 
 static uint32_t states[HANDLES]; /* atomic */
 static uint16_t lengths[HANDLES];
+static uint64_t far_base;                /* what the far ones are counted from, 0 = none was seen; atomic */
 static uint64_t misuses, objects, moves; /* atomic */
-static int64_t highest;                  /* handle since the pool was made; atomic */
+static int64_t highest;                  /* place since the pool was made; atomic */
 static uint32_t one_in;                  /* atomic */
 static const struct pool_ops *watched;   /* of the cache that uses this pool */
 
@@ -41,10 +43,24 @@ static void check(bool good, uint64_t handle, const char *what)
     }
 }
 
+/* In the tables; 0 for none, or one too far. The first chain given out is about the lowest. */
+static uint64_t place_of(uint64_t handle)
+{
+    if (handle < NEAR) {
+        return handle;
+    }
+    uint64_t base = 0, first = handle - NEAR / 4;
+    if (atomic_cas_relaxed(&far_base, &base, first)) {
+        base = first;
+    }
+    return handle < base || handle - base >= HANDLES - NEAR ? 0 : NEAR + (handle - base);
+}
+
 static bool is_known(uint64_t handle)
 {
-    check(handle && handle < HANDLES, handle, "has a handle beyond what is watched");
-    return handle && handle < HANDLES;
+    bool known = place_of(handle) != 0;
+    check(known, handle, "has a handle beyond what is watched");
+    return known;
 }
 
 static int create(struct pool **pool, struct memory *memory, size_t max_bytes)
@@ -54,6 +70,7 @@ static int create(struct pool **pool, struct memory *memory, size_t max_bytes)
     if (!error) {
         memset(states, 0, (size_t)(atomic_read_relaxed(&highest) + 1) * sizeof states[0]);
         atomic_set_relaxed(&highest, 0);
+        atomic_set_relaxed(&far_base, 0);
         atomic_set_relaxed(&objects, 0);
         atomic_set_relaxed(&moves, 0);
         (*pool)->ops = &restless_pool;
@@ -69,9 +86,9 @@ static void destroy(struct pool *pool)
 static void note_live(uint64_t handle, size_t bytes)
 {
     atomic_add_relaxed(&objects, 1);
-    atomic_raise_relaxed(&highest, (int64_t)handle);
-    lengths[handle] = (uint16_t)bytes;
-    check(atomic_swap_acq_rel(&states[handle], LIVE) == 0, handle, "was given out twice");
+    atomic_raise_relaxed(&highest, (int64_t)place_of(handle));
+    lengths[place_of(handle)] = (uint16_t)bytes;
+    check(atomic_swap_acq_rel(&states[place_of(handle)], LIVE) == 0, handle, "was given out twice");
 }
 
 static int alloc(struct pool *pool, size_t bytes, uint64_t owner, uint64_t *handle)
@@ -88,9 +105,9 @@ static void release(struct pool *pool, uint64_t handle)
 {
     give_way();
     if (is_known(handle)) {
-        memset(watched->map(pool, handle), 0xdd, min_size(lengths[handle], POISON_MAX));
+        memset(watched->map(pool, handle), 0xdd, min_size(lengths[place_of(handle)], POISON_MAX));
         watched->unmap(pool, handle);
-        uint32_t before = atomic_swap_acq_rel(&states[handle], 0);
+        uint32_t before = atomic_swap_acq_rel(&states[place_of(handle)], 0);
         check(before & LIVE, handle, "was freed twice");
         check(!(before & ~LIVE), handle, "was freed while in use");
         if (!(before & LIVE)) {
@@ -104,7 +121,7 @@ static void release(struct pool *pool, uint64_t handle)
 static void *map(struct pool *pool, uint64_t handle)
 {
     if (is_known(handle)) {
-        check(atomic_add_acq_rel(&states[handle], 1) & LIVE, handle, "is used and is not there");
+        check(atomic_add_acq_rel(&states[place_of(handle)], 1) & LIVE, handle, "is used and is not there");
     }
     give_way();
     return watched->map(pool, handle);
@@ -114,7 +131,7 @@ static void unmap(struct pool *pool, uint64_t handle)
 {
     watched->unmap(pool, handle);
     if (is_known(handle)) {
-        check(atomic_sub_acq_rel(&states[handle], 1) & LIVE, handle, "went while it was in use");
+        check(atomic_sub_acq_rel(&states[place_of(handle)], 1) & LIVE, handle, "went while it was in use");
     }
     give_way();
 }
@@ -148,7 +165,8 @@ static bool hold(void *context, uint64_t owner, uint64_t handle)
     give_way();
     bool held = w->mover->hold(w->context, owner, handle);
     if (held && is_known(handle)) {
-        check(atomic_add_acq_rel(&states[handle], 1) & LIVE, handle, "is to be moved and is not there");
+        check(atomic_add_acq_rel(&states[place_of(handle)], 1) & LIVE, handle,
+              "is to be moved and is not there");
     }
     give_way();
     return held;
@@ -161,12 +179,13 @@ static bool commit(void *context, uint64_t owner, uint64_t handle, uint64_t move
     if (!is_known(handle) || !is_known(moved)) {
         return w->mover->commit(w->context, owner, handle, moved);
     }
-    note_live(moved, lengths[handle]);
-    check(atomic_sub_acq_rel(&states[handle], 1) & LIVE, handle, "went while it was moved");
+    note_live(moved, lengths[place_of(handle)]);
+    check(atomic_sub_acq_rel(&states[place_of(handle)], 1) & LIVE, handle, "went while it was moved");
     bool done = w->mover->commit(w->context, owner, handle, moved);
     atomic_add_relaxed(&moves, done);
     if (!done) { /* and the pool frees it */
-        check(atomic_swap_acq_rel(&states[moved], 0) == LIVE, moved, "is in use, and was not moved");
+        check(atomic_swap_acq_rel(&states[place_of(moved)], 0) == LIVE, moved,
+              "is in use, and was not moved");
         atomic_sub_relaxed(&objects, 1);
     }
     give_way();

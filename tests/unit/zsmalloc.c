@@ -389,21 +389,34 @@ TEST(a_reserve_that_runs_over_keeps_a_quarter)
     tear_down(&f);
 }
 
+TEST(owners_of_raw_pages_take_no_room_for_other_chains)
+{
+    set_up(&f, ROOM);
+    for (uint64_t i = 0; i < 64; i++) { /* a chain of raw pages, then one of others, and so on */
+        put_range(&f, i * 40, ZS_RAW_SLOTS, PAGE_BYTES);
+        put_range(&f, i * 40 + ZS_RAW_SLOTS, 26, 2000);
+    }
+    CHECK_EQUAL(sparse_next_committed(&f.z->raw_owners, 64), f.z->raw_owners.slots_total);
+    CHECK(all_whole(&f));
+    tear_down(&f);
+}
+
 TEST(records_of_free_chains_go_back_with_them)
 {
     enum { CHAINS = 340, PER_PAGE = PAGE_BYTES / sizeof(struct zs_chain) };
     set_up(&f, ROOM);
+    uint32_t first = f.z->source.ranges[ZS_RAW].first;
     size_t before = account_bytes(&f.account, ACCOUNT_TABLES);
     put_range(&f, 0, CHAINS * ZS_RAW_SLOTS, PAGE_BYTES);
     drop_range(&f, 0, (CHAINS - 1) * ZS_RAW_SLOTS); /* the last chain stays */
     pool_zsmalloc.trim(f.pool);
-    CHECK(!sparse_is_committed(&f.z->chains, 1));
-    CHECK(!sparse_is_committed(&f.z->raw_owners, 1));
-    CHECK(sparse_is_committed(&f.z->chains, CHAINS));
-    CHECK(sparse_is_committed(&f.z->raw_owners, CHAINS));
+    CHECK(!sparse_is_committed(&f.z->chains, first));
+    CHECK(!sparse_is_committed(&f.z->raw_owners, 0));
+    CHECK(sparse_is_committed(&f.z->chains, first + CHAINS - 1));
+    CHECK(sparse_is_committed(&f.z->raw_owners, CHAINS - 1));
     CHECK(pool_zsmalloc.consistent(f.pool));
     put_range(&f, 0, 20, PAGE_BYTES); /* and they come back */
-    CHECK(sparse_is_committed(&f.z->chains, 1));
+    CHECK(sparse_is_committed(&f.z->chains, first));
     CHECK(all_whole(&f));
     drop_range(&f, 0, 20);
     drop_range(&f, (CHAINS - 1) * ZS_RAW_SLOTS, ZS_RAW_SLOTS);
@@ -878,7 +891,7 @@ TEST(the_checker_catches_planted_faults)
     put(&f, 1100, 2000);
     drop(&f, 1100); /* in reserve */
     REQUIRE(pool_zsmalloc.consistent(f.pool));
-    REQUIRE(other != number && source->free.count && source->reserve_count);
+    REQUIRE(other != number && source->ranges[ZS_PACKED].free.count && source->reserve_count);
 
     fflush(stdout);
     int console = dup(2);
@@ -911,13 +924,13 @@ TEST(the_checker_catches_planted_faults)
     CAUGHT(class->used, class->used - 1);
     CAUGHT(class->isolated, number);
     CAUGHT(source->held, source->held + 1);
-    CAUGHT(source->high_water, source->high_water - 1);
+    CAUGHT(source->ranges[ZS_PACKED].high_water, source->ranges[ZS_PACKED].high_water - 1);
     CAUGHT(source->releasing, 1);
     CAUGHT(source->reserve_count, 0);
     CAUGHT(source->reserve[0], number); /* in reserve, and taken */
-    CAUGHT(source->free.count, source->free.count + 1);
+    CAUGHT(source->ranges[ZS_PACKED].free.count, source->ranges[ZS_PACKED].free.count + 1);
     CAUGHT(zs_chain(f.z, source->reserve[0])->used, 1);
-    CAUGHT(zs_chain(f.z, page_set_lowest(&source->free))->pages, 1);
+    CAUGHT(zs_chain(f.z, page_set_lowest(&source->ranges[ZS_PACKED].free))->pages, 1);
 #undef CAUGHT
     fflush(stderr);
     dup2(console, 2);
@@ -955,6 +968,7 @@ int main(void)
     RUN(trim_gives_memory_back);
     RUN(what_is_freed_beyond_the_reserve_goes_back_by_itself);
     RUN(a_reserve_that_runs_over_keeps_a_quarter);
+    RUN(owners_of_raw_pages_take_no_room_for_other_chains);
     RUN(records_of_free_chains_go_back_with_them);
     RUN(hints_bear_dead_handles);
     RUN(a_create_that_runs_out_of_memory_leaks_nothing);
