@@ -3,6 +3,10 @@
 
 #include "base/sys.h"
 
+#ifndef MADV_COLLAPSE /* Linux 6.1 */
+#define MADV_COLLAPSE 25
+#endif
+
 static bool injected_failure(struct memory *m)
 {
     if (likely(atomic_read_relaxed(&m->fail_countdown) <= 0)) {
@@ -53,6 +57,15 @@ void memory_unreserve(struct memory *m, void *at, size_t bytes)
     (void)m;
     if (at) {
         sys_munmap(at, round_up(bytes, PAGE_BYTES));
+    }
+}
+
+void memory_collapse(void *at, size_t bytes)
+{
+    /* Allowed for this one call: later, a page touched alone must not bring 511 others. */
+    if (sys_madvise(at, bytes, MADV_HUGEPAGE) == 0) {
+        sys_madvise(at, bytes, MADV_COLLAPSE);
+        sys_madvise(at, bytes, MADV_NOHUGEPAGE);
     }
 }
 

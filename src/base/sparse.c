@@ -6,6 +6,9 @@
 
 #include "base/sys.h"
 
+#define HUGE_BYTES ((size_t)2 << 20)
+#define HUGE_PAGES (HUGE_BYTES >> PAGE_SHIFT)
+
 static uint64_t slot_pages(const struct sparse *s)
 {
     return round_up(s->slots_total * s->slot_bytes, PAGE_BYTES) >> PAGE_SHIFT;
@@ -21,6 +24,13 @@ static size_t bitmap_page_count(const struct sparse *s)
     return round_up(committed_bytes(s), PAGE_BYTES) >> PAGE_SHIFT;
 }
 
+/* The kernel aligns whole huge pages by itself. */
+static size_t reserved_bytes(const struct sparse *s)
+{
+    size_t bytes = s->slots_total * s->slot_bytes;
+    return bytes < HUGE_BYTES ? bytes : round_up(bytes, HUGE_BYTES);
+}
+
 int sparse_init(struct sparse *s, struct memory *memory, uint64_t slots, size_t slot_bytes,
                 enum account_kind kind)
 {
@@ -29,7 +39,7 @@ int sparse_init(struct sparse *s, struct memory *memory, uint64_t slots, size_t 
         return -EINVAL;
     }
     *s = (struct sparse){.memory = memory, .slot_bytes = slot_bytes, .slots_total = slots, .kind = kind};
-    s->slots = memory_reserve(memory, slots * slot_bytes);
+    s->slots = memory_reserve(memory, reserved_bytes(s));
     s->committed = memory_reserve(memory, committed_bytes(s));
     s->bitmap_pages = memory_map(memory, bitmap_page_count(s), ACCOUNT_TABLES);
     if (!s->slots || !s->committed || !s->bitmap_pages) {
@@ -56,7 +66,7 @@ void sparse_destroy(struct sparse *s)
             }
         }
     }
-    memory_unreserve(s->memory, s->slots, s->slots_total * s->slot_bytes);
+    memory_unreserve(s->memory, s->slots, reserved_bytes(s));
     memory_unreserve(s->memory, s->committed, committed_bytes(s));
     memory_unmap(s->memory, s->bitmap_pages, bitmap_page_count(s), ACCOUNT_TABLES);
     *s = (struct sparse){0};
@@ -78,6 +88,24 @@ static bool commit_bitmap_page(struct sparse *s, uint64_t word)
     return true;
 }
 
+void sparse_allow_huge(struct sparse *s)
+{
+    s->huge = !((uintptr_t)s->slots % HUGE_BYTES);
+}
+
+/* The huge page around the page that has just been committed, if that was the last of it. */
+static void collapse_around(struct sparse *s, uint64_t page)
+{
+    uint64_t first = page / HUGE_PAGES * HUGE_PAGES;
+    for (uint64_t word = first / 64; word < (first + HUGE_PAGES) / 64; word++) {
+        /* Relaxed: pages that are not touched yet read as zero, collapsed or not. */
+        if (~atomic_read_relaxed(&s->committed[word])) {
+            return;
+        }
+    }
+    memory_collapse(s->slots + (first << PAGE_SHIFT), HUGE_BYTES);
+}
+
 static bool commit_page(struct sparse *s, uint64_t page)
 {
     if (!commit_bitmap_page(s, page / 64) || !memory_commit(s->memory, PAGE_BYTES, s->kind)) {
@@ -86,6 +114,8 @@ static bool commit_page(struct sparse *s, uint64_t page)
     uint64_t bit = 1ull << (page % 64);
     if (atomic_fetch_or_acq_rel(&s->committed[page / 64], bit) & bit) {
         account_uncharge(s->memory->account, s->kind, PAGE_BYTES); /* another was first */
+    } else if (s->huge) {
+        collapse_around(s, page);
     }
     return true;
 }

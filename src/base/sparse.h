@@ -22,12 +22,17 @@ struct sparse {
     size_t slot_bytes; /* a power of two of at most PAGE_BYTES */
     uint64_t slots_total;
     enum account_kind kind;
+    bool huge; /* see sparse_allow_huge; immutable once it is used */
 };
 
 /* 0, -EINVAL or -ENOMEM. */
 int sparse_init(struct sparse *s, struct memory *memory, uint64_t slots, size_t slot_bytes,
                 enum account_kind kind);
 void sparse_destroy(struct sparse *s);
+
+/* Before its first use: 2 MiB of it that are wholly committed become a huge page. For tables that are read at random, and stay:
+ * a page of these given back goes to the kernel only once it wants memory, or has all of them. */
+void sparse_allow_huge(struct sparse *s);
 
 /* True if the page that holds slot `i` is committed. */
 static inline bool sparse_is_committed(const struct sparse *s, uint64_t i)

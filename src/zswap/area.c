@@ -22,8 +22,10 @@ int area_init(struct area *area, struct memory *memory, uint64_t pages)
     }
     if (error) {
         area_destroy(area);
+        return error;
     }
-    return error;
+    sparse_allow_huge(&area->words);
+    return 0;
 }
 
 void area_destroy(struct area *area)

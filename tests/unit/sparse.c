@@ -3,7 +3,9 @@
 #include "base/sparse.h"
 
 #include <pthread.h>
+#include <sys/syscall.h>
 
+#include "base/sys.h"
 #include "tests/harness.h"
 
 static struct account account;
@@ -244,8 +246,82 @@ TEST(mapped_memory_is_rounded_up_charged_and_zero)
     CHECK_EQUAL(account_total(&account), 0);
 }
 
+/* ---- huge pages: the same array, faster */
+
+#define HUGE_BLOCK ((size_t)2 << 20)
+#define BLOCKS 3
+
+static void set_up_huge(void)
+{
+    REQUIRE(sparse_init(&array, &memory, BLOCKS * HUGE_BLOCK / 8 - 10, 8, ACCOUNT_POOL) == 0);
+    sparse_allow_huge(&array);
+}
+
+static void write_slots(uint64_t first, uint64_t end)
+{
+    for (uint64_t i = first; i < end; i++) {
+        uint64_t *slot = sparse_get_for_write(&array, i);
+        REQUIRE(slot);
+        *slot = i + 1;
+    }
+}
+
+static size_t resident_pages(size_t first, size_t pages)
+{
+    static unsigned char resident[BLOCKS * HUGE_BLOCK / PAGE_BYTES];
+    size_t count = 0;
+    REQUIRE(!sys_call3(SYS_mincore, (long)(array.slots + first * PAGE_BYTES), (long)(pages * PAGE_BYTES),
+                       (long)resident));
+    for (size_t i = 0; i < pages; i++) {
+        count += resident[i] & 1;
+    }
+    return count;
+}
+
+TEST(slots_keep_their_values_when_pages_become_huge)
+{
+    set_up_huge();
+    write_slots(PER_PAGE, array.slots_total);
+    write_slots(0, PER_PAGE); /* the last page of the first block */
+    CHECK_EQUAL(account_bytes(&account, ACCOUNT_POOL), BLOCKS * HUGE_BLOCK);
+    for (uint64_t i = 0; i < array.slots_total; i++) {
+        REQUIRE(*(uint64_t *)sparse_get(&array, i) == i + 1);
+    }
+    tear_down();
+}
+
+TEST(a_page_of_a_huge_one_can_be_given_back)
+{
+    set_up_huge();
+    write_slots(0, array.slots_total);
+    sparse_release_page(&array, 5 * PER_PAGE);
+    CHECK_EQUAL(account_bytes(&account, ACCOUNT_POOL), BLOCKS * HUGE_BLOCK - PAGE_BYTES);
+    CHECK(!sparse_get(&array, 5 * PER_PAGE));
+    CHECK_EQUAL(*(uint64_t *)sparse_get(&array, 5 * PER_PAGE - 1), 5 * PER_PAGE);
+    CHECK_EQUAL(*(uint64_t *)sparse_get(&array, 6 * PER_PAGE), 6 * PER_PAGE + 1);
+    CHECK_EQUAL(*(uint64_t *)sparse_get_for_write(&array, 5 * PER_PAGE), 0);
+    tear_down();
+}
+
+TEST(what_has_been_huge_does_not_come_back_whole_for_one_page)
+{
+    enum { BLOCK_PAGES = HUGE_BLOCK / PAGE_BYTES };
+    set_up_huge();
+    write_slots(0, array.slots_total);
+    for (uint64_t page = 0; page < BLOCK_PAGES; page++) {
+        sparse_release_page(&array, page * PER_PAGE);
+    }
+    CHECK_EQUAL(resident_pages(0, BLOCK_PAGES), 0);
+    write_slots(7, 8);
+    CHECK_EQUAL(resident_pages(0, BLOCK_PAGES), 1);
+    tear_down();
+}
+
 int main(void)
 {
+    RUN(slots_keep_their_values_when_pages_become_huge);
+    RUN(a_page_of_a_huge_one_can_be_given_back);
+    RUN(what_has_been_huge_does_not_come_back_whole_for_one_page);
     RUN(untouched_slots_are_not_there_and_cost_nothing);
     RUN(slots_outside_are_not_there);
     RUN(a_page_is_charged_once_and_reads_as_zero);
