@@ -58,7 +58,7 @@ help:
 	@echo 'make demo           a program with a working set of four times its budget, on real input'
 	@echo 'make check          every build, every test'
 	@echo 'make verify         the entry lifecycle: every interleaving, the model, memory orders, planted faults'
-	@echo 'make bench          lifecycles side by side; store and load over the codec; the index at 64 M pages (4 GiB); pools on real'
+	@echo 'make bench          lifecycles side by side; store and load over the codec; the index at 64 M pages (3 GiB); pools on real'
 	@echo '                    memory; uzswap against the zswap of the kernel (as root)'
 	@echo 'make bench-deps     install what make bench uses if it is there: Java and Chromium'
 	@echo 'make install        to $$(DESTDIR)$$(PREFIX), by default /usr/local'

@@ -46,7 +46,7 @@ enum uzswap_writeback {
 /* Zero or NULL stands for the default of each field. */
 struct uzswap_options {
     size_t memory;          /* the budget in bytes; must be given, 8 MiB or more */
-    const char *pool;       /* "zsmalloc" */
+    const char *pool;       /* "zsmalloc" (default): dense; "zbud": at most two in a page */
     const char *compressor; /* NAME or NAME:LEVEL: "lz4" (default), "lz4hc", "zstd", "deflate" */
     const char *swap;   /* "file:" (an unlinked file in $TMPDIR or /tmp; default), "file:/FOLDER", "none" */
     uint64_t swap_size; /* most bytes on the device; default 64 GiB */
@@ -117,10 +117,12 @@ struct uzswap_stat {
     uint64_t reject_reclaim_fail, reject_alloc_fail, reject_kmemcache_fail, reject_compress_fail;
     uint64_t reject_compress_poor, decompress_fail;
     /* 0 unless the cache deduplicates. */
-    uint64_t deduplicated_pages; /* of stored_pages, those that share an object */
-    uint64_t shared_objects;     /* that they share */
-    uint64_t deduplicated_bytes; /* saved by that in the pool, less what it takes itself */
-    uint64_t dedup_collisions;   /* pages that looked equal and were not */
+    uint64_t
+        deduplicated_pages; /* of stored_pages, those that name a shared object, with others or alone by now */
+    uint64_t shared_objects; /* that they name */
+    uint64_t
+        deduplicated_bytes; /* saved by that in the pool, less what it takes itself but for the table of hashes */
+    uint64_t dedup_collisions; /* pages that looked equal and were not */
     /* How the pool makes room at its limit. */
     uint64_t written_back_bytes; /* on the device, of written_back_pages */
     uint64_t writeback_batches;  /* write buffers sent there, of up to 128 KiB */

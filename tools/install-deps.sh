@@ -16,7 +16,7 @@ missing_build_tools() {
         command -v "$tool" > /dev/null || echo "$tool"
     done
     if command -v pkg-config > /dev/null; then
-        for library in liblz4 libzstd libdeflate liburing; do
+        for library in liblz4 libzstd libdeflate liburing libxxhash; do
             pkg-config --exists "$library" || echo "$library"
         done
     fi

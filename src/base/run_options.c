@@ -39,7 +39,7 @@ const struct run_option run_option_table[] = {
      .argument = "compressed|page|off", .default_value = "compressed",
      .help = "How pages are written to the swap device."},
     {"deduplicate", "UZSWAP_DEDUPLICATE", RUN_OPTION_FLAG, FIELD(deduplicate),
-     .help = "Keep pages that are equal once: for some time at each page, memory where many\nare equal."},
+     .help = "Keep equal pages once: costs some time at each page, saves memory where many\nare equal."},
     {"stats", "UZSWAP_STATS", RUN_OPTION_TEXT, FIELD(stats), .argument = "FILE",
      .help = "Write all figures as one JSON object to FILE when the program ends."},
     {"force", "UZSWAP_FORCE", RUN_OPTION_FLAG, FIELD(force),

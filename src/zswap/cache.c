@@ -32,6 +32,10 @@ static int open_device(struct cache *cache, const struct cache_settings *s, stru
     if (s->writeback == ZSWAP_WRITEBACK_OFF) {
         return 0;
     }
+    if (s->swap_size < SWAP_SIZE_LEAST || s->swap_size > SWAP_SIZE_MOST) {
+        EXPLAIN(error, "swap_size: 1M is the least, and 256T the most");
+        return -EINVAL;
+    }
     int result = swap_device_open(&cache->device, s->swap, s->swap_size, s->memory, &why);
     if (result) {
         EXPLAIN(error, "swap device ", s->swap, ": ", why.text);

@@ -10,7 +10,7 @@
 
 struct cache_settings {
     struct memory *memory;          /* outlives the cache; its account has the budget as its limit */
-    const char *pool;               /* "zbud" */
+    const char *pool;               /* "zsmalloc" */
     const char *compressor;         /* "lz4", "zstd:3" */
     const char *swap;               /* URI of the device; "none" */
     uint64_t swap_size;             /* bytes the device may take */
@@ -22,6 +22,10 @@ struct cache_settings {
 /* The pool's share of the budget, where resident pages share it: with a device to write back to, more for them. */
 #define CACHE_POOL_PERCENT_WITH_DEVICE 50
 #define CACHE_POOL_PERCENT_WITHOUT 80
+
+/* Bytes. Half an offset's range: room for each object in whole slots. */
+#define SWAP_SIZE_LEAST ((uint64_t)1 << 20)
+#define SWAP_SIZE_MOST ((uint64_t)1 << 48)
 
 struct cache {
     struct swap_device *device; /* NULL = none */

@@ -64,10 +64,11 @@ struct zswap_stats {
     uint64_t decompress_fail;
     uint64_t device_read_fail, device_write_fail, device_full;
     /* Zero unless equal pages are looked for. */
-    uint64_t deduplicated_pages; /* of stored_pages, those that share an object */
-    uint64_t shared_objects;     /* that they share; they are in pool_payload, once each */
     uint64_t
-        deduplicated_bytes; /* what they would take in the pool more without sharing, less what sharing itself takes */
+        deduplicated_pages; /* of stored_pages, those that name a shared object, with others or alone by now */
+    uint64_t shared_objects; /* that they name; they are in pool_payload, once each */
+    /* What they would take in the pool more without sharing, less what references and counts take. */
+    uint64_t deduplicated_bytes;
     uint64_t dedup_collisions; /* pages compared that were not equal */
     /* The shrinker (shrinker.c). */
     uint64_t writeback_batches; /* write buffers sent to the device, of up to 128 KiB */
