@@ -66,19 +66,20 @@ static bool commit(void *context, uint64_t owner, uint64_t handle, uint64_t move
     return true;
 }
 
-size_t compact_pool(struct zswap *z, size_t bytes)
+bool compact_pool(struct zswap *z, size_t bytes, size_t *won)
 {
     static const struct pool_mover mover = {.hold = hold, .commit = commit};
+    *won = 0;
     if (!z->pool->ops->compact || !mutex_try_lock(&z->compact_lock)) {
-        return 0;
+        return false;
     }
     struct move move = {.z = z};
-    size_t won = z->pool->ops->compact(z->pool, bytes, &mover, &move);
+    *won = z->pool->ops->compact(z->pool, bytes, &mover, &move);
     mutex_unlock(&z->compact_lock);
     counter_add(z, COUNTER_COMPACTIONS, 1);
-    counter_add(z, COUNTER_COMPACTIONS_VAIN, won < PAGE_BYTES);
-    counter_add(z, COUNTER_PAGES_COMPACTED, (int64_t)(won >> PAGE_SHIFT));
-    return won;
+    counter_add(z, COUNTER_COMPACTIONS_VAIN, *won < PAGE_BYTES);
+    counter_add(z, COUNTER_PAGES_COMPACTED, (int64_t)(*won >> PAGE_SHIFT));
+    return true;
 }
 
 void compact_forget_areas(struct zswap *z)

@@ -151,8 +151,8 @@ void prepare_removal(struct zswap *z, struct area *area, uint64_t offset, bool r
 /* Looks for index memory that entries have left one by one, a step in each area. Bytes given back. */
 size_t trim_index(struct zswap *z);
 
-/* compact.c: what pool.h calls compact. Does nothing, and returns 0, where objects never move and while another thread is at it. */
-size_t compact_pool(struct zswap *z, size_t bytes);
+/* compact.c: what pool.h calls compact. False, and nothing is done, where objects never move and while another thread is at it. */
+bool compact_pool(struct zswap *z, size_t bytes, size_t *won);
 
 /* Returns once no compaction knows an area that was taken out of the table before. */
 void compact_forget_areas(struct zswap *z);

@@ -34,7 +34,8 @@
  * compaction has won nothing, it is tried again when a write buffer has ended or more has become free, and at the next tick.
  *
  * Threads. One makes room at a time. The others go on while there is slack; beyond it they wait for their turn, or are
- * refused; nobody waits for a write (but zswap_shrink, if it is told to).
+ * refused. Nobody waits for a write to end (but zswap_shrink, if it is told to); only where the device takes its time to
+ * accept one, who is beyond the slack waits behind the thread that submits it.
  *
  * Why not a step of fixed size: where each store at the limit starts a buffer, a slow device gets all of them before the first is
  * done, four times what was needed. Why not a thread with a target: it would need a clock, or be woken by stores; they can as
@@ -99,7 +100,10 @@ static size_t compact_some(struct zswap *z, size_t bytes)
         return 0;
     }
     uint32_t completed = writeback_completed(z);
-    size_t won = compact_pool(z, bytes);
+    size_t won;
+    if (!compact_pool(z, bytes, &won)) {
+        return 1; /* another thread is at it: nothing is known to be stuck, and who has slack goes on */
+    }
     s->vain = won < PAGE_BYTES;
     if (s->vain) {
         s->vain_left = compactable(z);
@@ -277,5 +281,7 @@ size_t zswap_shrink(struct zswap *z, size_t bytes, bool wait)
 size_t zswap_trim(struct zswap *z)
 {
     size_t won = z->pool->ops->trim(z->pool) + trim_index(z);
-    return won + compact_pool(z, TRIM_STEP);
+    size_t compacted;
+    compact_pool(z, TRIM_STEP, &compacted);
+    return won + compacted;
 }

@@ -210,18 +210,25 @@ static int create_acted(struct pool **pool, struct memory *memory, size_t max_by
     return error;
 }
 
-/* 50 scattered entries, compacted while `act` is done to each that moves. */
-static void compact_under(void (*act)(uint64_t offset))
+/* The entries that scatter leaves, compacted while `act` is done to each that moves. */
+static void compact_scattered(uint64_t n, uint64_t keep, enum zswap_writeback mode,
+                              void (*act)(uint64_t offset))
 {
     acted_pool = pool_zsmalloc;
     acted_pool.create = create_acted;
     acted_pool.compact = compact_with_act;
-    set_up(ROOMY, ZSWAP_WRITEBACK_COMPRESSED, &acted_pool);
-    scatter(400, 8);
+    set_up(ROOMY, mode, &acted_pool);
+    scatter(n, keep);
     memset(&between, 0, sizeof between);
     between.act = act;
     zswap_trim(f.zswap);
     CHECK(between.moves + between.refused > 0);
+}
+
+/* 50 entries. */
+static void compact_under(void (*act)(uint64_t offset))
+{
+    compact_scattered(400, 8, ZSWAP_WRITEBACK_COMPRESSED, act);
 }
 
 static void write_it_back(uint64_t offset)
@@ -288,6 +295,32 @@ TEST(load_meanwhile_disturbs_nothing)
     CHECK_EQUAL(between.refused, 0);
     CHECK(zswap_consistent(f.zswap));
     check_kept(400, 8);
+    fixture_destroy(&f);
+}
+
+static int error_beside;
+
+static void store_at_limit_once(uint64_t offset)
+{
+    (void)offset;
+    if (error_beside > 0) {
+        incompressible_page_for(page, at(15000), 0);
+        zswap_set_max_pool_bytes(f.zswap, stats_of(&f).pool_total_size);
+        error_beside = zswap_store(f.zswap, at(15000), page);
+    }
+}
+
+TEST(stores_beside_a_compaction_are_not_refused_then_or_after)
+{
+    error_beside = 1;
+    compact_scattered(4000, 2, ZSWAP_WRITEBACK_OFF, store_at_limit_once);
+    CHECK_EQUAL(error_beside, 0);
+    zswap_set_max_pool_bytes(f.zswap, stats_of(&f).pool_total_size);
+    for (uint64_t i = 16000; i < 16064; i++) {
+        incompressible_page_for(page, at(i), 0);
+        CHECK_EQUAL(zswap_store(f.zswap, at(i), page), 0);
+    }
+    CHECK(zswap_consistent(f.zswap));
     fixture_destroy(&f);
 }
 
@@ -445,6 +478,7 @@ int main(void)
     RUN(store_meanwhile_wins);
     RUN(invalidate_meanwhile_wins);
     RUN(load_meanwhile_disturbs_nothing);
+    RUN(stores_beside_a_compaction_are_not_refused_then_or_after);
     RUN(second_compaction_does_not_wait_for_the_first);
     RUN(area_is_destroyed_only_after_the_move);
     RUN(verbs_beside_compaction);

@@ -521,7 +521,9 @@ static bool whole_writeback(struct cache *c, unsigned key)
 static bool whole_move(struct cache *c, unsigned key)
 {
     (void)key;
-    return compact_pool(c->zswap, 1) != 0;
+    size_t won;
+    compact_pool(c->zswap, 1, &won);
+    return won != 0;
 }
 
 static void whole_trim(struct cache *c)
