@@ -53,8 +53,8 @@ struct uzswap_options {
     enum uzswap_writeback writeback;
     unsigned
         max_pool_percent; /* most of the budget that compressed pages may take; default 50 with a device, else 80 */
-    /* Not 0: stored pages that are equal share one object in the pool. Costs a hash of each page, and a little memory of its own
-     * (docs/pools.md). How long a store takes then tells whether an equal page is stored. */
+    /* Not 0: stored pages that are equal share one object in the pool. Costs a hash of each page, and a little
+     * memory of its own (docs/pools.md). How long a store takes then tells whether an equal page is stored. */
     int deduplicate;
 };
 
@@ -63,7 +63,8 @@ struct uzswap_error {
     char text[320];
 };
 
-/* Makes a cache. -EINVAL (an option is wrong), -ENOMEM, or why the swap device could not be opened; `error` may be NULL. */
+/* Makes a cache. -EINVAL (an option is wrong), -ENOMEM, or why the swap device could not be opened; `error` may be
+ * NULL. */
 UZSWAP_API int uzswap_create(struct uzswap **cache, const struct uzswap_options *options,
                              struct uzswap_error *error);
 
@@ -72,20 +73,20 @@ UZSWAP_API void uzswap_destroy(struct uzswap *cache);
 
 /* ---- the verbs */
 
-/* Makes the area `type` (0 .. UZSWAP_TYPES - 1) with offsets 0 .. pages - 1 (up to 2^32 - 2). Takes address space, memory only
- * as pages are stored. -EINVAL, -ENOMEM. */
+/* Makes the area `type` (0 .. UZSWAP_TYPES - 1) with offsets 0 .. pages - 1 (up to 2^32 - 2). Takes address space,
+ * memory only as pages are stored. -EINVAL, -ENOMEM. */
 UZSWAP_API int uzswap_area_create(struct uzswap *cache, uint32_t type, uint64_t pages);
 
 /*
  * Keeps a copy of the page at `page` under (type, offset), in place of what was there. -EINVAL: no such area or offset;
  * -ENOSPC: the pool is full and nothing can be written back; -ENOMEM; -EIO: the compressor failed. A store that
- * fails removes what was there, which would be older than the page refused. Never waits for I/O of the same entry; where
- * stores come faster than the disk takes the oldest pages, it waits for room.
+ * fails removes what was there, which would be older than the page refused. Never waits for I/O of the same entry;
+ * where stores come faster than the disk takes the oldest pages, it waits for room.
  */
 UZSWAP_API int uzswap_store(struct uzswap *cache, uint32_t type, uint64_t offset, const void *page);
 
-/* Copies the page to `page`. -ENOENT: not here; -EBADMSG: damaged on the device; -EIO: the device cannot read it. Waits for the disk
- * only if the one copy is there. */
+/* Copies the page to `page`. -ENOENT: not here; -EBADMSG: damaged on the device; -EIO: the device cannot read it.
+ * Waits for the disk only if the one copy is there. */
 UZSWAP_API int uzswap_load(struct uzswap *cache, uint32_t type, uint64_t offset, void *page);
 
 /* Load and free: as uzswap_load, and then the entry is gone. Of several at once, one gets it. */
@@ -147,9 +148,10 @@ enum uzswap_fault_mode {
 };
 
 /*
- * Makes a region of `bytes` bytes, reading as zero, as area `type` of the cache. A page that cannot be brought back (the
- * disk failed) raises SIGBUS when touched; the others live on. -EPERM: userfaultfd is not permitted (/dev/userfaultfd,
- * CAP_SYS_PTRACE or sysctl vm.unprivileged_userfaultfd=1 opens it); -ENOSYS: the kernel has none; -EINVAL, -ENOMEM.
+ * Makes a region of `bytes` bytes, reading as zero, as area `type` of the cache. A page that cannot be brought back
+ * (the disk failed) raises SIGBUS when touched; the others live on. -EPERM: userfaultfd is not permitted
+ * (/dev/userfaultfd, CAP_SYS_PTRACE or sysctl vm.unprivileged_userfaultfd=1 opens it); -ENOSYS: the kernel has
+ * none; -EINVAL, -ENOMEM.
  */
 UZSWAP_API int uzswap_region_create(struct uzswap_region **region, struct uzswap *cache, uint32_t type,
                                     size_t bytes, enum uzswap_fault_mode mode);
@@ -180,8 +182,8 @@ struct uzswap_region_stat {
 
 UZSWAP_API void uzswap_region_stat(struct uzswap_region *region, struct uzswap_region_stat *stat);
 
-/* UZSWAP_FAULT_SIGBUS: serves the fault at `address` (siginfo's si_addr). -EINVAL: not the region's, the program's own fault.
- * Async-signal-safe, if the handler was installed with all signals in sa_mask. */
+/* UZSWAP_FAULT_SIGBUS: serves the fault at `address` (siginfo's si_addr). -EINVAL: not the region's, the program's
+ * own fault. Async-signal-safe, if the handler was installed with all signals in sa_mask. */
 UZSWAP_API int uzswap_region_fault(struct uzswap_region *region, void *address);
 
 /* Nobody may touch its memory any more. */

@@ -72,8 +72,8 @@ void rwlock_read_unlock(struct rwlock *l);
 void rwlock_write_lock(struct rwlock *l);
 void rwlock_write_unlock(struct rwlock *l);
 
-/* In a forked child, before a lock that was held at the fork is initialized anew: the calling thread holds none of that rank. Only
- * the rank checker cares. */
+/* In a forked child, before a lock that was held at the fork is initialized anew: the calling thread holds none of
+ * that rank. Only the rank checker cares. */
 void lock_forget_held(enum lock_rank rank);
 
 /* For `mutex *__attribute__((cleanup(mutex_unlock_scope)))`: unlocks at the end of the scope. */

@@ -30,8 +30,8 @@ void memory_unmap(struct memory *m, void *at, size_t bytes, enum account_kind ki
 void *memory_reserve(struct memory *m, size_t bytes);
 void memory_unreserve(struct memory *m, void *at, size_t bytes);
 
-/* Makes huge pages of the reserved memory [at, at + bytes), all of which is committed and has been touched: it is reached
- * faster, and costs no more. Best effort; takes milliseconds a huge page. */
+/* Makes huge pages of the reserved memory [at, at + bytes), all of which is committed and has been touched: it is
+ * reached faster, and costs no more. Best effort; takes milliseconds a huge page. */
 void memory_collapse(void *at, size_t bytes);
 
 /* Charges reserved memory that is about to be touched; false if there is none. */

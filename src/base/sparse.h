@@ -30,8 +30,8 @@ int sparse_init(struct sparse *s, struct memory *memory, uint64_t slots, size_t 
                 enum account_kind kind);
 void sparse_destroy(struct sparse *s);
 
-/* Before its first use: 2 MiB of it that are wholly committed become a huge page. For tables that are read at random, and stay:
- * a page of these given back goes to the kernel only once it wants memory, or has all of them. */
+/* Before its first use: 2 MiB of it that are wholly committed become a huge page. For tables that are read at
+ * random, and stay: a page of these given back goes to the kernel only once it wants memory, or has all of them. */
 void sparse_allow_huge(struct sparse *s);
 
 /* True if the page that holds slot `i` is committed. */

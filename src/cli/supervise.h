@@ -24,7 +24,8 @@ struct ending {
 
 /*
  * Starts the program with this process's environment and standard streams and waits until it has ended. From then on
- * all signals are blocked here, and standard input and output are closed. 0, or -errno if there is no process to be had.
+ * all signals are blocked here, and standard input and output are closed. 0, or -errno if there is no process to be
+ * had.
  */
 int supervise(const struct launch *launch, struct ending *ending);
 

@@ -27,18 +27,18 @@
 struct pool; /* each pool's own structure begins with this */
 
 /*
- * Who can give an object another handle while others use it: the caller's index, as `compact` sees it. Called by the thread
- * in `compact`, which holds no lock of the pool; both may call the pool's free. Each hold that says true is followed by one
- * commit of the same object, before the next hold.
+ * Who can give an object another handle while others use it: the caller's index, as `compact` sees it. Called by
+ * the thread in `compact`, which holds no lock of the pool; both may call the pool's free. Each hold that says true
+ * is followed by one commit of the same object, before the next hold.
  */
 struct pool_mover {
-    /* Is the object under `handle` the one that `owner` names now? True: it is filled, and is not freed before commit. False:
-     * it is not there yet, or no longer. */
+    /* Is the object under `handle` the one that `owner` names now? True: it is filled, and is not freed before
+     * commit. False: it is not there yet, or no longer. */
     bool (*hold)(void *context, uint64_t owner, uint64_t handle);
 
-    /* The held object's bytes lie under `moved` too. True: `owner` names `moved` from now on, and the old object is freed,
-     * through the pool's free, by the last to use it, perhaps in this call. False: `owner` has changed meanwhile, and the
-     * pool frees its copy. The hold is over either way. */
+    /* The held object's bytes lie under `moved` too. True: `owner` names `moved` from now on, and the old object is
+     * freed, through the pool's free, by the last to use it, perhaps in this call. False: `owner` has changed
+     * meanwhile, and the pool frees its copy. The hold is over either way. */
     bool (*commit)(void *context, uint64_t owner, uint64_t handle, uint64_t moved);
 };
 
@@ -57,8 +57,9 @@ struct pool_ops {
     void (*free)(struct pool *pool, uint64_t handle);
 
     /*
-     * Hints, NULL where they would be of no use: the object of so many bytes under `handle` may soon be read, or freed, and with
-     * `reuse` as much be allocated then; what that needs is cold. Nobody need hold the object, and it may be gone.
+     * Hints, NULL where they would be of no use: the object of so many bytes under `handle` may soon be read, or
+     * freed, and with `reuse` as much be allocated then; what that needs is cold. Nobody need hold the object, and
+     * it may be gone.
      */
     void (*prepare_read)(struct pool *pool, uint64_t handle, size_t bytes);
     void (*prepare_free)(struct pool *pool, uint64_t handle, size_t bytes, bool reuse);
@@ -76,12 +77,13 @@ struct pool_ops {
     /* Gives whole free pages that it keeps in reserve back to the kernel; bytes given back. */
     size_t (*trim)(struct pool *pool);
 
-    /* Moves objects of sparsely filled memory together until about `bytes` bytes, or all that can be won, have gone back to
-     * the kernel; returns how many have. Copies no more than twice `bytes`, or what one step needs. Runs beside all other
-     * ops and beside itself. NULL where objects never move. */
+    /* Moves objects of sparsely filled memory together until about `bytes` bytes, or all that can be won, have gone
+     * back to the kernel; returns how many have. Copies no more than twice `bytes`, or what one step needs. Runs
+     * beside all other ops and beside itself. NULL where objects never move. */
     size_t (*compact)(struct pool *pool, size_t bytes, const struct pool_mover *mover, void *context);
 
-    /* Bytes that `compact` could win now if no object were held; a hint, a microsecond's work. NULL where objects never move. */
+    /* Bytes that `compact` could win now if no object were held; a hint, a microsecond's work. NULL where objects
+     * never move. */
     size_t (*compactable)(struct pool *pool);
 
     /* Re-derives every count and list from the memory itself, with everything else standing still. True

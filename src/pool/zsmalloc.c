@@ -11,12 +11,13 @@
  *
  * What it is for: the ratio. zbud ends at 2:1; here payload is 98 % of the pool and more.
  *
- * Sizes are rounded up to 16 bytes, and sizes that pack alike share a class (zsmalloc_shape.c). In the kernel a chain is
- * pages from anywhere, and an object on a boundary must be mapped or copied together. In user space neighbours are to
- * be had for nothing: a chain has a fixed range of addresses, and an object is contiguous wherever it lies.
+ * Sizes are rounded up to 16 bytes, and sizes that pack alike share a class (zsmalloc_shape.c). In the kernel a
+ * chain is pages from anywhere, and an object on a boundary must be mapped or copied together. In user space
+ * neighbours are to be had for nothing: a chain has a fixed range of addresses, and an object is contiguous
+ * wherever it lies.
  *
- * Life of a slot: reached for the first time (`reached` goes up, and the chain is given memory when that enters a page), live,
- * free (on a list through the slots' owners), live again. Life of a chain:
+ * Life of a slot: reached for the first time (`reached` goes up, and the chain is given memory when that enters a
+ * page), live, free (on a list through the slots' owners), live again. Life of a chain:
  *
  *                 alloc, all others full           alloc                       alloc, the last slot
  *   (the source) ------------------------> group 0 ------> ... group 7 ------------------------------> full
@@ -27,7 +28,8 @@
  *        |       compact ends, empty         v                                (group 0 .. 7, or full)
  *        +------------------------------ isolated ----------------------------->
  *
- * Allocation takes the fullest group, so the others drain. What then stays sparse, compaction empties (zsmalloc_compact.c).
+ * Allocation takes the fullest group, so the others drain. What then stays sparse, compaction empties
+ * (zsmalloc_compact.c).
  *
  * Rules
  *  1. A class's lock guards its chains' records and owners. It is held for some tens of instructions: never while an object
@@ -37,11 +39,11 @@
  *  3. While an object lives, its chain has its class and the object its place: free finds the class without a lock, and
  *     `map` needs no more than the handle.
  *
- * Records: 5 bytes an object in the chain itself, in what would be lost otherwise or nearly so, and 16 bytes a chain. That is less
- * than 6 bytes an object at a mean of 1500 bytes.
+ * Records: 5 bytes an object in the chain itself, in what would be lost otherwise or nearly so, and 16 bytes a
+ * chain. That is less than 6 bytes an object at a mean of 1500 bytes.
  *
- * `peers` says 0: giving a chain back by writeback would take the 15 to 1700 entries in it, which were stored at any time, so the LRU
- * would mean nothing. Compaction makes room from what the LRU has chosen.
+ * `peers` says 0: giving a chain back by writeback would take the 15 to 1700 entries in it, which were stored at
+ * any time, so the LRU would mean nothing. Compaction makes room from what the LRU has chosen.
  *
  * Limits. A chain that loses all but one object holds up to 64 KiB until somebody compacts. Address space is
  * 16/9 + 16/12 of the pool's greatest size. 2.5 TiB is the most that handles can name.

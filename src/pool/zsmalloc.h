@@ -96,7 +96,8 @@ struct zs_run {
     uint32_t pages;  /* with memory, in all of them */
 };
 
-/* Chains of raw pages have numbers of their own, all in a row: so the table of their owners is as long as there are such chains. */
+/* Chains of raw pages have numbers of their own, all in a row: so the table of their owners is as long as there are
+ * such chains. */
 enum zs_kind { ZS_PACKED, ZS_RAW, ZS_KINDS };
 
 /* Chains first .. first + total - 1. In the set, they are numbers 1 .. total. */

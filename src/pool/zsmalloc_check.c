@@ -2,9 +2,9 @@
 /*
  * Is a zsmalloc whole? Everything that is kept twice is derived again from the owners and the records.
  *
- * First each chain by itself: which slots are live, and whether the list of free slots names exactly the others. Then each
- * class: its rings have only chains that belong there, and as many as belong there; a chain whose `prev` is the chain before it is in
- * one ring, once. Last the source.
+ * First each chain by itself: which slots are live, and whether the list of free slots names exactly the others.
+ * Then each class: its rings have only chains that belong there, and as many as belong there; a chain whose `prev`
+ * is the chain before it is in one ring, once. Last the source.
  */
 #include <stdio.h>
 

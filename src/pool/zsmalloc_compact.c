@@ -5,9 +5,9 @@
  *   before   isolated |a . . b . . . c d . . .|        others  |x x . x| |y y y .|
  *   after             |a b                        <- no memory |x x d x| |y y y c|
  *
- * One step takes a chain out of its group, so that nobody allocates from it, and moves its objects one by one, the last first:
- * into the fullest chain that has room; where there is none, into the lowest free slot of the same chain. If it
- * comes out empty it goes back to the source; else its end goes back to the kernel.
+ * One step takes a chain out of its group, so that nobody allocates from it, and moves its objects one by one, the
+ * last first: into the fullest chain that has room; where there is none, into the lowest free slot of the same
+ * chain. If it comes out empty it goes back to the source; else its end goes back to the kernel.
  *
  *   begin    isolate                     under the class's lock
  *   next     pick                        under the lock: a live slot, its owner, and a free slot, which is made live for the same owner
@@ -15,18 +15,18 @@
  *   end      reunite                     under the lock: back into the group, with a new list of free slots
  *
  * What may happen between pick and hold: the object is freed. Then its slot stays empty until the end, since nobody
- * allocates from the chain: the handle names nothing else, and hold says no. Between commit and the end: a load that holds the old
- * object lets go later, even after the end: its free then meets an ordinary chain.
+ * allocates from the chain: the handle names nothing else, and hold says no. Between commit and the end: a load
+ * that holds the old object lets go later, even after the end: its free then meets an ordinary chain.
  *
- * An object that its owner does not name (not filled yet, or removed and still read by somebody) stays. Then the chain cannot be
- * emptied this time, and goes to the end of its group, so that the next attempt takes another.
+ * An object that its owner does not name (not filled yet, or removed and still read by somebody) stays. Then the
+ * chain cannot be emptied this time, and goes to the end of its group, so that the next attempt takes another.
  *
- * The mover is called without any lock of the pool, as it may call free. One chain of a class is isolated at a time; a second
- * compaction leaves the class alone.
+ * The mover is called without any lock of the pool, as it may call free. One chain of a class is isolated at a
+ * time; a second compaction leaves the class alone.
  *
  * What can be won is known before: the pages that the class has, less those that its objects would fill side by side. A
- * page won costs at most about a page copied, whichever chain it is; sparse ones cost least, so the sparsest group of all classes
- * comes first.
+ * page won costs at most about a page copied, whichever chain it is; sparse ones cost least, so the sparsest group
+ * of all classes comes first.
  *
  * Why no table of handles, as in the kernel, so that objects move without asking: it would cost 8 bytes an object and a
  * load on each access; and to move an object while it is mapped, the table would need the lock and the count of holders

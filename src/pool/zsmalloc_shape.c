@@ -5,19 +5,21 @@
  *   |owners, 5 bytes a slot| slot 0 | slot 1 | ... | slot n - 1 |  |
  *   0                    start                                      pages
  *
- * Of all lengths from 9 to 16 pages the one is taken that loses the smallest part to the owners and to the rest at the end.
- * Sizes of which equally many fit into equally many pages share a class, whose slots are the largest of them.
+ * Of all lengths from 9 to 16 pages the one is taken that loses the smallest part to the owners and to the rest at
+ * the end. Sizes of which equally many fit into equally many pages share a class, whose slots are the largest of
+ * them.
  *
- * Why 16. The longer a chain, the less is lost at its end, and the more of it is empty while the class has few objects. Payload of the
- * pool in percent (bench-density synthetic: sizes from 64 to 3500, mean 1500), after filling | after churn | after compaction:
+ * Why 16. The longer a chain, the less is lost at its end, and the more of it is empty while the class has few
+ * objects. Payload of the pool in percent (bench-density synthetic: sizes from 64 to 3500, mean 1500), after
+ * filling | after churn | after compaction:
  *
  *   pages at most      4                   8                   16                  32
  *    16 MiB       94.1 88.4 94.1      96.4 84.4 96.5      96.7 77.8 96.7      96.4 75.2 96.2
  *    64 MiB       94.7 91.3 94.7      97.5 90.8 97.5      98.2 87.4 98.2      98.4 85.4 98.3
  *   256 MiB       94.8 93.4 94.8      97.8 94.9 97.8      98.6 93.7 98.6      98.9 92.7 98.9
  *
- * Never less than 9 pages, so that the address space that chains take, 16 pages each, is never twice what they may hold. (A
- * length of up to 8 is no better than its double.)
+ * Never less than 9 pages, so that the address space that chains take, 16 pages each, is never twice what they may
+ * hold. (A length of up to 8 is no better than its double.)
  *
  * Raw pages would lose one page in 16 to their owners. They have them in a table of their own.
  */
@@ -54,7 +56,8 @@ static struct zs_shape raw_shape(void)
         .slot_bytes = PAGE_BYTES, .pages = ZS_RAW_SLOTS, .slots = ZS_RAW_SLOTS, .owners_outside = true};
 }
 
-/* Rounded up, the inverse is exact for all units of a chain; rounded down, the scale keeps the fullest chain in the last group. */
+/* Rounded up, the inverse is exact for all units of a chain; rounded down, the scale keeps the fullest chain in the
+ * last group. */
 static void add_factors(struct zs_shape *shape)
 {
     uint32_t units = shape->slot_bytes >> ZS_UNIT_SHIFT;

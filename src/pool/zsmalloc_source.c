@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where zsmalloc's chains come from: one reserved range of addresses, 16 pages for each chain, of which the chain has memory
- * for its first few only.
+ * Where zsmalloc's chains come from: one reserved range of addresses, 16 pages for each chain, of which the chain
+ * has memory for its first few only.
  *
  *                   take                      give                     begin_release
  *   (never used) ---------> a class has it ---------> in reserve ------------------> being released
@@ -11,8 +11,8 @@
  *     +--------------------------------+---------------------------------------------------+
  *
  * All chains are of one length as far as addresses go, so any class can have any of them, and nothing is lost to
- * fragmentation; addresses cost nothing. Only chains of raw pages are kept apart, so that their numbers are neighbours: their
- * owners lie in a table by number, which would be full of holes otherwise.
+ * fragmentation; addresses cost nothing. Only chains of raw pages are kept apart, so that their numbers are
+ * neighbours: their owners lie in a table by number, which would be full of holes otherwise.
  *
  * The reserve and its rules are page_source's (see the head of page_source.h): empty chains gather in it; when it
  * overflows, its longest run of neighbours goes back to the kernel in one call, gaps included.
@@ -199,8 +199,9 @@ bool zs_source_is_free(const struct zs *z, uint32_t chain)
     return zs_source_has(z, chain) && page_set_has(&range->free, zs_number_in(range, chain));
 }
 
-/* Gives the kernel those pages of a table that are of free chains only, the run's among them; `base` is the chain of the table's
- * slot 0. Under the lock, so that nobody takes one of them meanwhile: a call for megabytes of the pool. */
+/* Gives the kernel those pages of a table that are of free chains only, the run's among them; `base` is the chain
+ * of the table's slot 0. Under the lock, so that nobody takes one of them meanwhile: a call for megabytes of the
+ * pool. */
 static void release_records(struct zs *z, struct sparse *table, uint32_t base, struct zs_run run)
 {
     uint32_t step = (uint32_t)sparse_slots_per_page(table);

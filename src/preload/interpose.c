@@ -12,8 +12,8 @@
  * Inside the arena the program may do as it likes: MAP_FIXED of whatever kind, parts, several mappings at once, ranges
  * that reach over the arena's edge.
  *
- * What differs from the kernel, all of it allowed by the manual pages: MAP_POPULATE is ignored; MADV_FREE frees at once;
- * mlock of managed memory fails with ENOMEM, as at the limit (pages under a lock could not leave); advice on
+ * What differs from the kernel, all of it allowed by the manual pages: MAP_POPULATE is ignored; MADV_FREE frees at
+ * once; mlock of managed memory fails with ENOMEM, as at the limit (pages under a lock could not leave); advice on
  * what a child inherits is refused; mremap of a file mapped into the arena, and out of the arena to a fixed
  * address, fails with ENOMEM.
  */

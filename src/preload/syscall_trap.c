@@ -6,8 +6,9 @@
  *
  * The handler makes each call in the program's stead, and gives a clone that does not share memory to fork.c.
  *
- * libc's fork may block SIGSYS, too, which would be fatal at its next system call; and a change of the mask made inside a
- * handler ends with the handler. So changes of the mask are made in the interrupted context, without SIGSYS.
+ * libc's fork may block SIGSYS, too, which would be fatal at its next system call; and a change of the mask made
+ * inside a handler ends with the handler. So changes of the mask are made in the interrupted context, without
+ * SIGSYS.
  *
  * SIGSYS's disposition is the process's: it is ours while at least one thread is inside, and signals that are not ours
  * (a seccomp filter's) go where they would have gone.

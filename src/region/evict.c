@@ -2,13 +2,15 @@
 /*
  * Taking pages out of the program.
  *
- * UFFDIO_MOVE takes a page off the program's page table and puts it into the staging cluster in one step, so that no write is
- * lost. Pages of one cluster go in one call where possible, since each call interrupts every CPU that runs the program.
+ * UFFDIO_MOVE takes a page off the program's page table and puts it into the staging cluster in one step, so that
+ * no write is lost. Pages of one cluster go in one call where possible, since each call interrupts every CPU that
+ * runs the program.
  *
- * When it refuses: EBUSY says that the page is pinned (a device may write to it: it must stay), or is still shared with a
- * forked process. Touching it for write (MADV_POPULATE_WRITE) ends the sharing and does nothing for a pin, so the second
- * try tells them apart. EINVAL says that the range is not plain read-write memory: then write-protect, copy, and drop;
- * a write meanwhile waits until the page is gone, and becomes an ordinary fault. Kernels without MOVE do only that.
+ * When it refuses: EBUSY says that the page is pinned (a device may write to it: it must stay), or is still shared
+ * with a forked process. Touching it for write (MADV_POPULATE_WRITE) ends the sharing and does nothing for a pin,
+ * so the second try tells them apart. EINVAL says that the range is not plain read-write memory: then
+ * write-protect, copy, and drop; a write meanwhile waits until the page is gone, and becomes an ordinary fault.
+ * Kernels without MOVE do only that.
  *
  *   acquire the pages' slots --> under the cluster's lock: move, clear `resident`, set `out` --> publish
  */
@@ -66,8 +68,8 @@ static void move_span(struct eviction *e, unsigned first, unsigned count, uint64
 {
     for (int passing = 0; count;) {
         int error;
-        /* Each call starts at a page of ours and cannot cross into another mapping: what the program has mapped over a part
-         * of the region is never taken. */
+        /* Each call starts at a page of ours and cannot cross into another mapping: what the program has mapped
+         * over a part of the region is never taken. */
         if (!(wanted >> first & 1)) {
             first++;
             count--;
@@ -146,7 +148,8 @@ static void copy_run(struct eviction *e, unsigned first, unsigned count)
     userfault_wake(&r->userfault, from, count * PAGE_BYTES);
 }
 
-/* Can the pages be taken by copying? Only if no device may be writing to them: MOVE, where there is one, has the say. */
+/* Can the pages be taken by copying? Only if no device may be writing to them: MOVE, where there is one, has the
+ * say. */
 static void copy_refused(struct eviction *e, uint64_t refused)
 {
     unsigned first, count;
@@ -155,8 +158,8 @@ static void copy_refused(struct eviction *e, uint64_t refused)
     }
 }
 
-/* Is the page's memory mapped in a way that MOVE cannot take (not plain read-write)? What refused it a moment ago may be over
- * (a pin, above all): then it has gone now, and must be in the books. */
+/* Is the page's memory mapped in a way that MOVE cannot take (not plain read-write)? What refused it a moment ago
+ * may be over (a pin, above all): then it has gone now, and must be in the books. */
 static bool is_unmovable(struct eviction *e, unsigned index)
 {
     int error;
@@ -192,9 +195,9 @@ static void move_mask(struct eviction *e, uint64_t mask, uint64_t resident)
 }
 
 /*
- * MOVE passes over holes without a word. There is one where the program has dropped a page by a system call that we do not see: it
- * reads as zero from then on, and so must its place in the staging area, or who reads that would wait for a fault handler
- * that may wait for him. What is not a hole but swapped out by the kernel answers EEXIST.
+ * MOVE passes over holes without a word. There is one where the program has dropped a page by a system call that we
+ * do not see: it reads as zero from then on, and so must its place in the staging area, or who reads that would
+ * wait for a fault handler that may wait for him. What is not a hole but swapped out by the kernel answers EEXIST.
  */
 static void fill_holes(struct eviction *e)
 {

@@ -9,8 +9,8 @@
  *                                            |   left to a page-in thread, so that no other fault waits for its I/O
  *                                            +-- in transition: whoever has it serves the fault too
  *
- * After each, the entry is invalidated: the page's home is the program again. The copy elsewhere is dropped only once the
- * page is in the program.
+ * After each, the entry is invalidated: the page's home is the program again. The copy elsewhere is dropped only
+ * once the page is in the program.
  *
  * Touches in order are recognised (streams.h), and then a window of pages comes along, up to the end of the cluster.
  */
@@ -39,8 +39,8 @@ static bool is_resident(struct region *r, uint64_t page)
     return cluster && atomic_read_acquire(&cluster->resident) >> page % CLUSTER_PAGES & 1;
 }
 
-/* Ends a fault that has put no page in. In this order: a thread that is woken and faults again must not find the slot held by
- * somebody who is done. */
+/* Ends a fault that has put no page in. In this order: a thread that is woken and faults again must not find the
+ * slot held by somebody who is done. */
 static void release_and_wake(struct region *r, uint64_t page, struct swap_cache_token token)
 {
     swap_cache_release(r->swap_cache, token);
@@ -61,9 +61,9 @@ static int load_page(struct region *r, uint64_t page, bool may_wait, void *buffe
     }
 }
 
-/* Brings the page in from pool or device, with its slot held as `token`, and releases the slot. -EAGAIN if it would have to
- * wait for the device and may not: then nothing has happened, and the slot is still held. One that waits gives the layout
- * lock up meanwhile. */
+/* Brings the page in from pool or device, with its slot held as `token`, and releases the slot. -EAGAIN if it would
+ * have to wait for the device and may not: then nothing has happened, and the slot is still held. One that waits
+ * gives the layout lock up meanwhile. */
 static int bring_in(struct server *server, uint64_t page, struct swap_cache_token token, bool may_wait)
 {
     struct region *r = server->region;
@@ -160,8 +160,8 @@ static struct stream_window window_of(struct server *server, uint64_t page)
     return window;
 }
 
-/* Most faults of a page that is there were overtaken by somebody who put it in. But the program may have dropped it by a system call
- * that we do not see: then it reads as zero, or the thread would come back for ever. */
+/* Most faults of a page that is there were overtaken by somebody who put it in. But the program may have dropped it
+ * by a system call that we do not see: then it reads as zero, or the thread would come back for ever. */
 static void restore_resident(struct region *r, uint64_t page)
 {
     size_t done;

@@ -120,7 +120,8 @@ void fill_from_staging(struct region *r, uint64_t page, struct swap_cache_token 
         swap_cache_release(r->swap_cache, token);
         return;
     }
-    /* The address is not ours any more, or there is no memory for the books: the page waits, the toucher tries again. */
+    /* The address is not ours any more, or there is no memory for the books: the page waits, the toucher tries
+     * again. */
     swap_cache_putback(r->swap_cache, token);
     userfault_wake(&r->userfault, page_address(r, page), PAGE_BYTES);
 }

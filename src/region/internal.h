@@ -181,8 +181,8 @@ void server_destroy(struct server *server);
 
 /* ---- slow_load.c */
 
-/* As zswap_load, for a page whose slot the caller holds. Gives the layout lock, held shared, up meanwhile. -ESTALE if the page
- * was changed in that time: the load is void. */
+/* As zswap_load, for a page whose slot the caller holds. Gives the layout lock, held shared, up meanwhile. -ESTALE
+ * if the page was changed in that time: the load is void. */
 int slow_load(struct region *r, uint64_t page, void *buffer);
 
 /* The pages change; the caller holds the layout lock exclusively. */

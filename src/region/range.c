@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Changes of whole ranges, under the layout lock held exclusively: no page is in transition but those on their way from the
- * device, whose threads look again when they get the lock. */
+/* Changes of whole ranges, under the layout lock held exclusively: no page is in transition but those on their way
+ * from the device, whose threads look again when they get the lock. */
 #include <errno.h>
 #include <string.h>
 

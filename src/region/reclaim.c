@@ -8,13 +8,13 @@
  *   high water  above it the reclaim thread works ahead of demand ...
  *   low water   ... until it is down to this
  *
- * One step either evicts the oldest cluster into the staging area (frees nothing, but gives its pages their second chance) or
- * compresses the oldest staging cluster into the pool (frees most of it). The staging area is kept at its target, so a page waits
- * there for as long as it takes to evict that many others. The pool makes room by itself when it is
- * at its limit (zswap/shrinker.c); without a device it may grow instead, up to POOL_MAX_PERCENT.
+ * One step either evicts the oldest cluster into the staging area (frees nothing, but gives its pages their second
+ * chance) or compresses the oldest staging cluster into the pool (frees most of it). The staging area is kept at
+ * its target, so a page waits there for as long as it takes to evict that many others. The pool makes room by
+ * itself when it is at its limit (zswap/shrinker.c); without a device it may grow instead, up to POOL_MAX_PERCENT.
  *
- * When steps no longer lower the total, the region is over budget: the program goes on, is warned about once, and faults try
- * again only now and then, until there is room.
+ * When steps no longer lower the total, the region is over budget: the program goes on, is warned about once, and
+ * faults try again only now and then, until there is room.
  */
 #include <errno.h>
 
@@ -33,8 +33,8 @@
 void reclaim_set_marks(struct region *r)
 {
     size_t limit = (size_t)r->account->limit;
-    /* Between the two lie a staging cluster of incompressible pages, which is stored whole before its frames are freed, and
-     * the readahead of several faults. */
+    /* Between the two lie a staging cluster of incompressible pages, which is stored whole before its frames are
+     * freed, and the readahead of several faults. */
     size_t reserve = max_size(limit / 100, 2 * CLUSTER_BYTES);
     r->hard_limit = limit - reserve;
     r->high_water = r->hard_limit - max_size(limit / 64, 512 * 1024);
@@ -287,8 +287,8 @@ static void run_reclaimer(void *argument)
         uint32_t seen = atomic_read_acquire(&r->reclaim_wake);
         bool done = account_total(r->account) <= r->high_water || work_ahead(r);
         int sleep_ms = writes_are_in_flight(r) ? REAP_MS : done ? -1 : RETRY_MS;
-        /* Seq-cst, so that on most machines either this thread sees the total that rose, or who raised it sees that this
-         * thread sleeps; who misses that makes room himself before he passes the hard limit. */
+        /* Seq-cst, so that on most machines either this thread sees the total that rose, or who raised it sees that
+         * this thread sleeps; who misses that makes room himself before he passes the hard limit. */
         atomic_set_seq_cst(&r->reclaim_sleeps, 1);
         if (!done || account_total(r->account) <= r->high_water) {
             futex_wait(&r->reclaim_wake, seen, sleep_ms);

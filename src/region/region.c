@@ -72,8 +72,8 @@ static int register_pages(struct region *r, uint64_t from, uint64_t to)
                       : userfault_register(&r->userfault, page_address(r, from), (to - from) << PAGE_SHIFT);
 }
 
-/* All but what is foreign (there is none in a new region): a file could not be registered, and shared memory is not ours to
- * fill. */
+/* All but what is foreign (there is none in a new region): a file could not be registered, and shared memory is not
+ * ours to fill. */
 static int register_own_pages(struct region *r)
 {
     uint64_t from = 0;

@@ -68,8 +68,8 @@ size_t region_bytes(const struct region *region);
 /* The content is dropped: reads as zero from now on. */
 int region_discard(struct region *region, void *at, size_t bytes);
 
-/* Moves the content of [from, from + bytes) to [to, ...), which must not overlap; what was there is dropped. `from` reads as zero
- * after. Works whatever the state of each page. 0, or -errno with everything back at `from`. */
+/* Moves the content of [from, from + bytes) to [to, ...), which must not overlap; what was there is dropped. `from`
+ * reads as zero after. Works whatever the state of each page. 0, or -errno with everything back at `from`. */
 int region_move(struct region *region, void *from, void *to, size_t bytes);
 
 /* mprotect of a range of the region, ordered against pages on their way out. 0 or -errno. */
@@ -91,14 +91,16 @@ void region_fork_prepare(struct region *region);
 void region_fork_parent(struct region *region);
 int region_fork_child(struct region *region, int userfaultfd_device);
 
-/* SIGBUS mode: serves the fault at `address` in the calling thread. 0 if it was the region's and is served; -EINVAL if it is
- * not the region's; -EIO, -EBADMSG, -ENODATA if the page is lost (touching it again raises SIGBUS again). */
+/* SIGBUS mode: serves the fault at `address` in the calling thread. 0 if it was the region's and is served; -EINVAL
+ * if it is not the region's; -EIO, -EBADMSG, -ENODATA if the page is lost (touching it again raises SIGBUS
+ * again). */
 int region_serve_fault(struct region *region, void *address);
 
 void region_get_stats(struct region *region, struct region_stats *stats);
 
-/* Stops all transitions, and checks bitmaps, queues, the swap cache and the cache against each other and the kernel's page
- * table; prints each mismatch. The program may go on meanwhile; users of the bare verbs of the same cache may not. */
+/* Stops all transitions, and checks bitmaps, queues, the swap cache and the cache against each other and the
+ * kernel's page table; prints each mismatch. The program may go on meanwhile; users of the bare verbs of the same
+ * cache may not. */
 bool region_consistent(struct region *region);
 
 #endif

@@ -2,13 +2,14 @@
 /*
  * Loads that wait for the device.
  *
- * They give the layout lock up meanwhile: a change of some other range (malloc gives pages back all the time) must not wait for
- * a disk, nor the faults that would queue behind that change. The page's slot stays held, so that nobody else brings it in
- * or takes it out; what may happen is that its range is changed. Whoever does that, with the layout lock held
- * exclusively, marks the loads under way in it as stale; what a stale load has read is dropped, and the toucher comes
- * again.
+ * They give the layout lock up meanwhile: a change of some other range (malloc gives pages back all the time) must
+ * not wait for a disk, nor the faults that would queue behind that change. The page's slot stays held, so that
+ * nobody else brings it in or takes it out; what may happen is that its range is changed. Whoever does that, with
+ * the layout lock held exclusively, marks the loads under way in it as stale; what a stale load has read is
+ * dropped, and the toucher comes again.
  *
- * A load under way counts as unfinished (region_fork_prepare waits for it), since it is inside the cache and the device.
+ * A load under way counts as unfinished (region_fork_prepare waits for it), since it is inside the cache and the
+ * device.
  */
 #include <errno.h>
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Where pages wait between the program and the pool: a range of our own, in clusters like the region's, into
- * which pages are moved. A cluster of it takes the evicted pages of one cluster of the region, each at its own place, and
- * gives their frames back to the kernel together once all have gone on (into the pool, or back to the program).
+ * which pages are moved. A cluster of it takes the evicted pages of one cluster of the region, each at its own
+ * place, and gives their frames back to the kernel together once all have gone on (into the pool, or back to the
+ * program).
  *
  *   free --staging_take--> filling --staging_publish--> waiting (in the queue, oldest first)
  *        <-- staging_free -- emptied <--staging_next-----+

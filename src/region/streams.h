@@ -4,8 +4,9 @@
  * streams of faults that interleave, upwards and downwards.
  *
  * Each of the last STREAMS faults that fitted nothing begins a stream of its own. A fault close by gives it a
- * direction; a fault where it expects one, or up to STREAM_SKIP pages further, goes on with it and doubles its window: the
- * pages to bring in along with the one that was touched. The stream that was quiet longest makes room for a new one.
+ * direction; a fault where it expects one, or up to STREAM_SKIP pages further, goes on with it and doubles its
+ * window: the pages to bring in along with the one that was touched. The stream that was quiet longest makes room
+ * for a new one.
  */
 #ifndef UZSWAP_REGION_STREAMS_H
 #define UZSWAP_REGION_STREAMS_H
@@ -29,8 +30,8 @@ struct streams {
     uint64_t clock;
 };
 
-/* What to bring in for a fault of `page`: `count` pages, `page` itself among them, from `page` on (direction +1) or down to it
- * (direction -1). */
+/* What to bring in for a fault of `page`: `count` pages, `page` itself among them, from `page` on (direction +1) or
+ * down to it (direction -1). */
 struct stream_window {
     unsigned count;
     int direction;

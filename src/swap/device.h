@@ -82,9 +82,10 @@ struct swap_device_ops {
     size_t (*reap)(struct swap_device *device, bool wait);
 
     /*
-     * In a forked child: gives this process its own copy of what the device holds in the ranges that `next_used` names, so that
-     * parent and child no longer share it. `device` is the child's copy of the parent's structure, with nothing in flight. The
-     * parent writes nothing meanwhile. 0 or -errno: then the device refuses all I/O with -EBADF.
+     * In a forked child: gives this process its own copy of what the device holds in the ranges that `next_used`
+     * names, so that parent and child no longer share it. `device` is the child's copy of the parent's structure,
+     * with nothing in flight. The parent writes nothing meanwhile. 0 or -errno: then the device refuses all I/O
+     * with -EBADF.
      */
     int (*fork_child)(struct swap_device *device, swap_next_used next_used, void *context);
 };

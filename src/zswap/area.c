@@ -223,7 +223,8 @@ static size_t release_links(struct area *area, uint64_t first)
     return 0;
 }
 
-/* The words and links from `first` on, if there are no entries. Links may have been left without words: see release_links. */
+/* The words and links from `first` on, if there are no entries. Links may have been left without words: see
+ * release_links. */
 static size_t release_page(struct area *area, uint64_t first)
 {
     uint64_t *words = area_word(area, first);

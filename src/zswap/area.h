@@ -12,13 +12,14 @@
  * (or, after an out-of-memory race with area_release, never written back).
  *
  * Memory goes back when a whole page of words (512 offsets, 2 MiB of data) is empty: area_release freezes each
- * word of it, so that no store can slip in, gives the page back, and thereby turns the words to EMPTY again. Who invalidates a
- * range does that at once. Entries that leave one by one tell nobody whether theirs was the last of its page: to look each time
- * would cost more than the page is worth, above all where one entry comes and goes. Such pages area_sweep finds, under memory
- * pressure.
+ * word of it, so that no store can slip in, gives the page back, and thereby turns the words to EMPTY again. Who
+ * invalidates a range does that at once. Entries that leave one by one tell nobody whether theirs was the last of
+ * its page: to look each time would cost more than the page is worth, above all where one entry comes and goes.
+ * Such pages area_sweep finds, under memory pressure.
  *
- * What an entry takes: 8 bytes for the word, 8 for the links if it has an object (a page that repeats one word is not in the
- * LRU), and one bit in 512 entries for each of the two. An entry with no others near it: a page for each, 8 KiB.
+ * What an entry takes: 8 bytes for the word, 8 for the links if it has an object (a page that repeats one word is
+ * not in the LRU), and one bit in 512 entries for each of the two. An entry with no others near it: a page for
+ * each, 8 KiB.
  */
 #ifndef UZSWAP_ZSWAP_AREA_H
 #define UZSWAP_ZSWAP_AREA_H
@@ -60,9 +61,9 @@ static inline uint64_t *area_word(struct area *area, uint64_t offset)
 }
 
 /*
- * In a large area, word, links and the neighbours in the list are in no cache, nor are their addresses in the TLB. A store asks for
- * them before it needs them, so that they come while it compresses: first the word and the links, later, when those are
- * there, the neighbours.
+ * In a large area, word, links and the neighbours in the list are in no cache, nor are their addresses in the TLB.
+ * A store asks for them before it needs them, so that they come while it compresses: first the word and the links,
+ * later, when those are there, the neighbours.
  */
 static inline void area_prefetch(struct area *area, uint64_t offset)
 {
@@ -72,7 +73,8 @@ static inline void area_prefetch(struct area *area, uint64_t offset)
 
 void area_prefetch_neighbours(struct area *area, uint64_t offset);
 
-/* The entry's word for a store; NULL if there is no memory or the offset is out of range. `linked`: area_lru_add will follow. */
+/* The entry's word for a store; NULL if there is no memory or the offset is out of range. `linked`: area_lru_add
+ * will follow. */
 uint64_t *area_word_for_store(struct area *area, uint64_t offset, bool linked);
 
 /* After a store has been published: makes sure that the word's page was not given back between
@@ -99,8 +101,8 @@ uint64_t area_lru_count(struct area *area);
 /* Gives back each index page that lies wholly in [first, first + pages) and is empty. */
 void area_release(struct area *area, uint64_t first, uint64_t pages);
 
-/* Looks at the next `pages` index pages with memory, and gives back those that are empty. Bytes. From the end it goes on at
- * the beginning, the next time. */
+/* Looks at the next `pages` index pages with memory, and gives back those that are empty. Bytes. From the end it
+ * goes on at the beginning, the next time. */
 size_t area_sweep(struct area *area, unsigned pages);
 
 /* Checks that the list is whole and holds exactly the POOL entries. Prints each mismatch. */

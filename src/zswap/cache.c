@@ -6,8 +6,8 @@
 
 #define ACCEPT_THRESHOLD_PERCENT 90
 
-/* Slots of the swap cache: for the pages that may wait (a share of the budget, but not fewer than this), and for those that
- * are being written back or faulted in. */
+/* Slots of the swap cache: for the pages that may wait (a share of the budget, but not fewer than this), and for
+ * those that are being written back or faulted in. */
 #define PAGES_PER_SLOT 4
 #define SLOTS_LEAST 4096
 #define SLOTS_IN_FLIGHT 1024

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A cache with all its parts, from settings as people write them: device, swap cache, zswap. Both front ends, the library's
- * public interface and the preload library, build theirs here.
+ * A cache with all its parts, from settings as people write them: device, swap cache, zswap. Both front ends, the
+ * library's public interface and the preload library, build theirs here.
  */
 #ifndef UZSWAP_ZSWAP_CACHE_H
 #define UZSWAP_ZSWAP_CACHE_H

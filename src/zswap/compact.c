@@ -2,14 +2,15 @@
 /*
  * Compaction: how the cache lets the pool move objects (struct pool_mover in pool/pool.h).
  *
- * A handle stands in one place only, the entry's word; so an object is moved by holding it as a load does, copying it, and
- * swapping the word for one with the new handle (lifecycle_move). Store, invalidate and loads go on meanwhile, and win: what they
- * change makes the swap fail, and the copy is dropped. Nobody waits for a compaction but who destroys an area.
+ * A handle stands in one place only, the entry's word; so an object is moved by holding it as a load does, copying
+ * it, and swapping the word for one with the new handle (lifecycle_move). Store, invalidate and loads go on
+ * meanwhile, and win: what they change makes the swap fail, and the copy is dropped. Nobody waits for a compaction
+ * but who destroys an area.
  *
- * Counters do not change: the entry is where it was, of the same length. Nor does its second chance, but where a load grants it
- * between hold and commit. Nor does the LRU; but a writeback that began
- * between hold and commit has taken the entry out of it, and will find that it has nothing to publish, so the entry is
- * linked again, at the end where it was taken.
+ * Counters do not change: the entry is where it was, of the same length. Nor does its second chance, but where a
+ * load grants it between hold and commit. Nor does the LRU; but a writeback that began between hold and commit has
+ * taken the entry out of it, and will find that it has nothing to publish, so the entry is linked again, at the end
+ * where it was taken.
  *
  * Who compacts, and when: shrinker.c.
  */

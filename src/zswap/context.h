@@ -52,8 +52,9 @@ struct codec contexts_codec(const struct contexts *contexts);
 struct context *context_claim(struct contexts *contexts);
 void context_unclaim(struct context *context);
 
-/* A verb that holds a context is about to wait for the device. False: too many do; it gives its context back and tries again
- * later, so that a device that does not answer cannot take all contexts from those who need none of it. */
+/* A verb that holds a context is about to wait for the device. False: too many do; it gives its context back and
+ * tries again later, so that a device that does not answer cannot take all contexts from those who need none of
+ * it. */
 bool context_begin_wait(struct contexts *contexts);
 void context_end_wait(struct contexts *contexts);
 

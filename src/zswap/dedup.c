@@ -22,7 +22,8 @@ _Static_assert(FINGERPRINT_OWNER_BITS >= POOL_OWNER_BITS && TYPE_SHARED < 1u << 
 /* One page in so many looks whether the table of fingerprints is large enough. */
 #define GROW_SHARE 64
 
-/* The table of fingerprints grows as far as the pages want of a pool whose objects have this length: few are shorter. */
+/* The table of fingerprints grows as far as the pages want of a pool whose objects have this length: few are
+ * shorter. */
 #define OBJECT_BYTES_USUAL 1024
 
 int dedup_create(struct zswap *z)
@@ -210,8 +211,8 @@ struct found {
     uint64_t *word, held;
 };
 
-/* The found entry's object is the page: makes it a shared one, and the entry refer to it. The hold is over. A count for the
- * caller and the number; or 0. */
+/* The found entry's object is the page: makes it a shared one, and the entry refer to it. The hold is over. A count
+ * for the caller and the number; or 0. */
 static uint32_t share(struct zswap *z, const struct found *other)
 {
     uint32_t shared = copy_to_shared(z, other->held);

@@ -8,23 +8,25 @@
  *                          >-- shared object (shared.h)      from the second copy on
  *   entry --> reference --'
  *
- * A store hashes the page and looks up who had a page of that hash. Equality is never taken on trust: the object is held,
- * decompressed and compared. That is cheaper than to compress the page and compare the objects, and it is right whatever the
- * codec was then. If the pages are equal, the store is done, and nothing was compressed:
+ * A store hashes the page and looks up who had a page of that hash. Equality is never taken on trust: the object is
+ * held, decompressed and compared. That is cheaper than to compress the page and compare the objects, and it is
+ * right whatever the codec was then. If the pages are equal, the store is done, and nothing was compressed:
  *
  *   the other is an entry     its bytes are copied to a shared object. The other entry becomes a reference by the swap that
  *                             compaction uses; if it has changed meanwhile, the shared object has one user only.
  *   the other is shared       its count is raised before it is looked at, and dropped if it is another page
  *
- * To the lifecycle a reference is an object like any other. What it costs: the hash and the lookup, for each page that is not
- * same-filled; 8 bytes of table a page (up to 2.7 times as many, fingerprints.h); 4 bytes a reference and 16 a shared object. Whatever goes
- * wrong (no memory, no number, too many readers) makes the store an ordinary one.
+ * To the lifecycle a reference is an object like any other. What it costs: the hash and the lookup, for each page
+ * that is not same-filled; 8 bytes of table a page (up to 2.7 times as many, fingerprints.h); 4 bytes a reference
+ * and 16 a shared object. Whatever goes wrong (no memory, no number, too many readers) makes the store an ordinary
+ * one.
  *
- * Writeback gives an entry of several its own copy on the device, and wins nothing in the pool until the last has gone. So
- * a reference begins with a second chance (REF), and what it weighs is its share of the object.
+ * Writeback gives an entry of several its own copy on the device, and wins nothing in the pool until the last has
+ * gone. So a reference begins with a second chance (REF), and what it weighs is its share of the object.
  *
- * A store looks at entries of other areas than its own. So that none is destroyed meanwhile, it says in its context which one it
- * visits, before it looks into the table of areas; who destroys an area takes it out of the table before he looks for visitors.
+ * A store looks at entries of other areas than its own. So that none is destroyed meanwhile, it says in its context
+ * which one it visits, before it looks into the table of areas; who destroys an area takes it out of the table
+ * before he looks for visitors.
  */
 #ifndef UZSWAP_ZSWAP_DEDUP_H
 #define UZSWAP_ZSWAP_DEDUP_H

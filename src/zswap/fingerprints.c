@@ -86,7 +86,8 @@ static uint64_t *find_empty(uint64_t *slots)
     return NULL;
 }
 
-/* The table has doubled: what the bucket in its lower half has of the one in its upper half goes there, as far as there is room. */
+/* The table has doubled: what the bucket in its lower half has of the one in its upper half goes there, as far as
+ * there is room. */
 static void split(struct fingerprints *f, uint64_t hash, uint32_t bits)
 {
     uint64_t upper = 1ull << (bits - 1);

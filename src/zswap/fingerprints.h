@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where a page of the same content may be: a table from hashes of pages to owners (entries, or shared objects), that forgets.
+ * Where a page of the same content may be: a table from hashes of pages to owners (entries, or shared objects),
+ * that forgets.
  *
  *   hash   |      ...      |  tag 26           | 6 |        bucket   the hash's lowest 6 bits, and as many more as the table's size wants
  *   slot   |  tag 26 | owner 38               |            slot     0 = empty; 8 to a bucket, which is a cache line
  *
  * Only a hint, and so only relaxed atomics: a slot may be out of date, or another content's whose tag is the same, and
- * whoever follows it compares the pages. Nothing is ever taken out: what is no longer true is found out by who follows it, and
- * goes when its place is wanted. A full bucket loses one of its slots to the next page.
+ * whoever follows it compares the pages. Nothing is ever taken out: what is no longer true is found out by who
+ * follows it, and goes when its place is wanted. A full bucket loses one of its slots to the next page.
  *
- * The table begins with one page of memory and doubles as pages are stored, to 1.3 to 2.7 slots a page, up to a bound. Then what a
- * bucket holds belongs half there and half in a new one, as the tag tells: it is found in either, and taken over by the next to
- * note something there. So there is no moment at which all of it is moved. Without memory nothing is noted.
+ * The table begins with one page of memory and doubles as pages are stored, to 1.3 to 2.7 slots a page, up to a
+ * bound. Then what a bucket holds belongs half there and half in a new one, as the tag tells: it is found in
+ * either, and taken over by the next to note something there. So there is no moment at which all of it is moved.
+ * Without memory nothing is noted.
  *
- * The larger the table, the fewer bits of the tag are not in the bucket's number already: with a million slots two pages look alike
- * in one of 2,000 lookups that should find nothing, with a hundred million in one of 16.
+ * The larger the table, the fewer bits of the tag are not in the bucket's number already: with a million slots two
+ * pages look alike in one of 2,000 lookups that should find nothing, with a hundred million in one of 16.
  */
 #ifndef UZSWAP_ZSWAP_FINGERPRINTS_H
 #define UZSWAP_ZSWAP_FINGERPRINTS_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Invalidate: the entry leaves the index at once; its object is freed by the last to hold it. And what becomes of the memory of the
- * index. */
+/* Invalidate: the entry leaves the index at once; its object is freed by the last to hold it. And what becomes of
+ * the memory of the index. */
 #include "zswap/internal.h"
 
 /* How many index pages a trim looks at in each area: 32 K entries, in a few microseconds. */

@@ -3,7 +3,8 @@
  * The diagram and the rules are in lifecycle.h.
  *
  * Memory orders. A word is only ever changed by read-modify-write (a FROZEN one also by the kernel, which zeroes it; no
- * object is named by it, nor by any word of its page), so every change goes on the release sequences of all changes before it: who acquires the word sees what came before each release of it, however many others changed it since.
+ * object is named by it, nor by any word of its page), so every change goes on the release sequences of all changes
+ * before it: who acquires the word sees what came before each release of it, however many others changed it since.
  *
  *   taking hold (hold, begin_writeback)        acquire   the object was filled before its word was published
  *   letting go (unhold, abort_writeback)       release   this thread has read the object before anybody may free it
@@ -14,12 +15,13 @@
  *                                                        only after a swap has confirmed it
  *
  * Nothing here needs seq-cst: no decision rests on the order of two words. A holder that finds the word changed takes
- * the orphans' lock next. The change that took its object away, which is the one it saw or one before that, was made under that
- * lock; had the holder's section come before the change's, it would have happened before a change that it has seen. So the
- * orphan is there (rule 3), with a relaxed read too.
+ * the orphans' lock next. The change that took its object away, which is the one it saw or one before that, was
+ * made under that lock; had the holder's section come before the change's, it would have happened before a change
+ * that it has seen. So the orphan is there (rule 3), with a relaxed read too.
  *
- * Each of these orders is the weakest that will do: weakened by one step, each lets relacy find a data race (tests/verify/
- * relacy/). One exception: when a swap out fails, atomic_cas_acq_rel acquires, for users who need it. Nothing here does.
+ * Each of these orders is the weakest that will do: weakened by one step, each lets relacy find a data race
+ * (tests/verify/ relacy/). One exception: when a swap out fails, atomic_cas_acq_rel acquires, for users who need
+ * it. Nothing here does.
  */
 #include "zswap/lifecycle.h"
 

@@ -32,8 +32,9 @@
  * Both races of 2013 are gone by rule: reclaim against invalidate cannot leak (2: the writeback finds its
  * orphan and frees it), reclaim against store cannot publish old data (5).
  *
- * The table is bounded by the number of holders: every load holds one object at a time under one context (two, if the first
- * is a reference to the second), every write buffer a fixed number, a compaction one. So an orphan's birth never fails.
+ * The table is bounded by the number of holders: every load holds one object at a time under one context (two, if
+ * the first is a reference to the second), every write buffer a fixed number, a compaction one. So an orphan's
+ * birth never fails.
  */
 #ifndef UZSWAP_ZSWAP_LIFECYCLE_H
 #define UZSWAP_ZSWAP_LIFECYCLE_H
@@ -108,8 +109,8 @@ bool lifecycle_abort_writeback(struct lifecycle *lc, uint64_t *word, uint64_t he
  * same page. True: that is now the entry, and the old object is freed by the last to hold it; a
  * writeback of it under way will find that it has nothing to publish. False: the entry was replaced or removed
  * meanwhile; the hold is over, and the caller frees the copy. The mark REF is what `moved` says:
- * that of a load meanwhile is lost, a hint. The mover's hold counts for `capacity` like any other. If a writeback was under way, the entry has left
- * the LRU for it: the mover links it again.
+ * that of a load meanwhile is lost, a hint. The mover's hold counts for `capacity` like any other. If a writeback
+ * was under way, the entry has left the LRU for it: the mover links it again.
  */
 bool lifecycle_move(struct lifecycle *lc, uint64_t *word, uint64_t held, uint64_t moved);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Load and exclusive load. A load holds the object while it reads it (a count in the entry's word), so it shares
- * nothing with loads of other pages, runs beside loads of the same page, and is not disturbed by whatever happens to the
- * entry meanwhile. Only a load whose copy is on the device waits for I/O.
+ * nothing with loads of other pages, runs beside loads of the same page, and is not disturbed by whatever happens
+ * to the entry meanwhile. Only a load whose copy is on the device waits for I/O.
  */
 #include <errno.h>
 #include <string.h>

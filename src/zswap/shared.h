@@ -6,17 +6,19 @@
  *   |POOL, name 7| ------>  | 3 |  -----------> |word: POOL, handle|count 2| ---> object, owner "shared 3"
  *   |POOL, name 9| ------>  | 3 |  ------^ reference 9
  *
- * Why a reference has a number of its own, instead of the entry naming the shared object: while anybody holds what an entry
- * names, its name must not come back into the entry's word (rule 4 of lifecycle.h). The shared object's number would: invalidate
- * the entry, store the same page there again. So a reference is what an object is to the lifecycle: made before its
- * word is published, named by one word, ended by the last to hold it. It costs 4 bytes, and no place in the pool, where it
- * would take 21 with zsmalloc and half a page with zbud.
+ * Why a reference has a number of its own, instead of the entry naming the shared object: while anybody holds what
+ * an entry names, its name must not come back into the entry's word (rule 4 of lifecycle.h). The shared object's
+ * number would: invalidate the entry, store the same page there again. So a reference is what an object is to the
+ * lifecycle: made before its word is published, named by one word, ended by the last to hold it. It costs 4 bytes,
+ * and no place in the pool, where it would take 21 with zsmalloc and half a page with zbud.
  *
- * A shared object's word is one like an entry's, of kind POOL, and changes by the same rules (lifecycle.h), so the pool can move it.
+ * A shared object's word is one like an entry's, of kind POOL, and changes by the same rules (lifecycle.h), so the
+ * pool can move it.
  *
- * Count: one for each reference, and one for each store that is just looking whether its page is the same. Who would raise
- * it from 0 finds that the object is gone. Who drops it to 0 empties the word and gives the number back. Who holds an entry
- * whose word names a reference can rely on both: the reference is not ended, so the count is not 0.
+ * Count: one for each reference, and one for each store that is just looking whether its page is the same. Who
+ * would raise it from 0 finds that the object is gone. Who drops it to 0 empties the word and gives the number
+ * back. Who holds an entry whose word names a reference can rely on both: the reference is not ended, so the count
+ * is not 0.
  */
 #ifndef UZSWAP_ZSWAP_SHARED_H
 #define UZSWAP_ZSWAP_SHARED_H

@@ -16,30 +16,33 @@
  *   2. compact    what invalidates and writebacks that have ended left scattered: it costs a page copied for a page, no entry leaves
  *   3. write back the oldest, in whole write buffers (writeback.c)
  *
- * The rate. Time is counted in stores: while shrinking, a step is due at every TICK-th store. So writeback goes as fast as
- * the pool refills, and stops with it, without a clock; between the marks, stores and writes alternate and neither comes in
- * floods. How much a step is follows what came of the one before:
+ * The rate. Time is counted in stores: while shrinking, a step is due at every TICK-th store. So writeback goes as
+ * fast as the pool refills, and stops with it, without a clock; between the marks, stores and writes alternate and
+ * neither comes in floods. How much a step is follows what came of the one before:
  *
  *     the pool is no smaller than a tick before    step = min(2 * step, STEP_MAX)    stores were faster
  *     the low mark is reached                      step = max(step / 2, STEP_MIN)    it was enough
  *
- * On the way down it only rises, until the pool shrinks, and it falls once at the end; so it cannot hunt. The bytes in flight count as gone: a step starts
- * `step` bytes less what is in flight, and never more than the pool needs to come a little below its low mark. So it ends at most
- * one step, in whole write buffers, below that mark, however long the device takes.
+ * On the way down it only rises, until the pool shrinks, and it falls once at the end; so it cannot hunt. The bytes
+ * in flight count as gone: a step starts `step` bytes less what is in flight, and never more than the pool needs to
+ * come a little below its low mark. So it ends at most one step, in whole write buffers, below that mark, however
+ * long the device takes.
  *
- * At the limit with nothing in flight a step is due at once: what was in flight has ended and was not enough. Beyond the slack, every store tries.
+ * At the limit with nothing in flight a step is due at once: what was in flight has ended and was not enough.
+ * Beyond the slack, every store tries.
  *
- * Compaction comes when it is known to win something: the pool says how much (`compactable`), which counts no object before it is
- * really gone, so what is still in a write buffer is not waited for and not moved about. Objects that are held cannot move; where a
- * compaction has won nothing, it is tried again when a write buffer has ended or more has become free, and at the next tick.
+ * Compaction comes when it is known to win something: the pool says how much (`compactable`), which counts no
+ * object before it is really gone, so what is still in a write buffer is not waited for and not moved about.
+ * Objects that are held cannot move; where a compaction has won nothing, it is tried again when a write buffer has
+ * ended or more has become free, and at the next tick.
  *
  * Threads. One makes room at a time. The others go on while there is slack; beyond it they wait for their turn, or are
- * refused. Nobody waits for a write to end (but zswap_shrink, if it is told to); only where the device takes its time to
- * accept one, who is beyond the slack waits behind the thread that submits it.
+ * refused. Nobody waits for a write to end (but zswap_shrink, if it is told to); only where the device takes its
+ * time to accept one, who is beyond the slack waits behind the thread that submits it.
  *
- * Why not a step of fixed size: where each store at the limit starts a buffer, a slow device gets all of them before the first is
- * done, four times what was needed. Why not a thread with a target: it would need a clock, or be woken by stores; they can as
- * well do it.
+ * Why not a step of fixed size: where each store at the limit starts a buffer, a slow device gets all of them
+ * before the first is done, four times what was needed. Why not a thread with a target: it would need a clock, or
+ * be woken by stores; they can as well do it.
  */
 #include "zswap/shrinker.h"
 
@@ -115,8 +118,8 @@ static size_t compact_some(struct zswap *z, size_t bytes)
 /* ---- writeback */
 
 /*
- * Bytes of pool that go when `payload` bytes of objects do, and the other way about. Where objects never move, pages go with them, and
- * with those what is lost in them; else that is for compaction to win.
+ * Bytes of pool that go when `payload` bytes of objects do, and the other way about. Where objects never move,
+ * pages go with them, and with those what is lost in them; else that is for compaction to win.
  */
 static size_t pool_bytes_of(const struct zswap *z, size_t payload)
 {

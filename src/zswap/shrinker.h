@@ -17,7 +17,8 @@ struct shrinker {
 
     size_t total_at_tick; /* bytes of the pool. Guard: lock */
 
-    /* The last compaction that won nothing left so much to be won, after so many write buffers had ended. Guard: lock */
+    /* The last compaction that won nothing left so much to be won, after so many write buffers had ended. Guard:
+     * lock */
     bool vain;
     size_t vain_left;
     uint32_t vain_completed;

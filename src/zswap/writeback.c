@@ -19,8 +19,8 @@
  * a second chance at the young end of the LRU; FAIL, no room for a slot, stop gathering. Should the entry be gone
  * when the slot is ours, begin_writeback says so, and the slot is released.
  *
- * A write that fails leaves its entries in the pool, at the old end of the LRU, in their order. After FAILURES_MAX failed writes in a row the device is tried only
- * now and then.
+ * A write that fails leaves its entries in the pool, at the old end of the LRU, in their order. After FAILURES_MAX
+ * failed writes in a row the device is tried only now and then.
  */
 #include <errno.h>
 #include <string.h>

@@ -52,7 +52,8 @@ struct writeback {
     uint64_t bytes_in_flight;     /* payload; atomic hint */
 };
 
-/* Fills the buffer with the oldest entries, each with its swap-cache slot and its writeback hold. Guard: the writeback lock. */
+/* Fills the buffer with the oldest entries, each with its swap-cache slot and its writeback hold. Guard: the
+ * writeback lock. */
 void writeback_gather(struct zswap *z, struct buffer *b);
 
 #endif

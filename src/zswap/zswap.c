@@ -29,8 +29,8 @@ static bool options_are_good(const struct zswap_options *o)
            o->accept_threshold_percent && o->accept_threshold_percent <= 100;
 }
 
-/* A pool of any limit takes this much at most of the 47 bits of addresses that a program has; every pool's handles reach as
- * far. */
+/* A pool of any limit takes this much at most of the 47 bits of addresses that a program has; every pool's handles
+ * reach as far. */
 #define POOL_ROOM_MAX ((size_t)1 << 41)
 
 /* Address space for the pool: the limit may be raised later, and is overshot a little while writes are in flight. */

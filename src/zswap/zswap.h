@@ -133,9 +133,10 @@ uint64_t zswap_invalidate_area(struct zswap *zswap, uint32_t type);
 size_t zswap_writeback(struct zswap *zswap, size_t bytes);
 
 /*
- * Makes the pool smaller by about `bytes`, from the cheapest source that has them: pages it keeps in reserve; compaction; the
- * writes in flight; writing back the oldest. With `wait`, waits until no write is in flight, and compacts what they leave; without,
- * waits for the device no more than zswap_writeback. The bytes won or on their way, 0 if nothing can be done.
+ * Makes the pool smaller by about `bytes`, from the cheapest source that has them: pages it keeps in reserve;
+ * compaction; the writes in flight; writing back the oldest. With `wait`, waits until no write is in flight, and
+ * compacts what they leave; without, waits for the device no more than zswap_writeback. The bytes won or on their
+ * way, 0 if nothing can be done.
  */
 size_t zswap_shrink(struct zswap *zswap, size_t bytes, bool wait);
 
@@ -155,8 +156,8 @@ size_t zswap_max_pool_bytes(const struct zswap *zswap);
 
 void zswap_get_stats(struct zswap *zswap, struct zswap_stats *stats);
 
-/* Gives back memory that the pool keeps in reserve, and that of index pages whose entries have left one by one; and then compacts the
- * pool. The last two a step of bounded length. Bytes. */
+/* Gives back memory that the pool keeps in reserve, and that of index pages whose entries have left one by one; and
+ * then compacts the pool. The last two a step of bounded length. Bytes. */
 size_t zswap_trim(struct zswap *zswap);
 
 /* In a forked child, before anything else is done with the cache: makes the device the child's own. The
