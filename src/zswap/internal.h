@@ -10,6 +10,9 @@
 #include "zswap/shrinker.h"
 #include "zswap/zswap.h"
 
+/* What a page is compressed to at most, in bytes: less saved is not worth a decompression. Else it is kept raw. */
+#define ZSWAP_COMPRESSED_MAX (PAGE_BYTES - 64)
+
 /* Counters and levels, kept in shards so that threads do not write the same cache line. A level (pages now) is the
  * sum of all shards, each of which may be negative by itself. */
 enum counter {

@@ -10,9 +10,6 @@
 #include "zswap/dedup.h"
 #include "zswap/same_filled.h"
 
-/* Less than this much saved is not worth a decompression. */
-#define COMPRESSED_MAX (PAGE_BYTES - 64)
-
 /* Puts `bytes` bytes at `from` into the pool and makes the entry's word. 0 or -ENOMEM. */
 static int put_object(struct zswap *z, struct swap_entry entry, const void *from, size_t bytes,
                       unsigned format, uint64_t *word)
@@ -34,7 +31,7 @@ static int put_page(struct zswap *z, struct swap_entry entry, const void *page, 
 {
     struct context *context = context_claim(&z->contexts);
     context_use_current_codec(&z->contexts, context);
-    int bytes = codec_compress(context->codec, context->buffer, COMPRESSED_MAX, page);
+    int bytes = codec_compress(context->codec, context->buffer, ZSWAP_COMPRESSED_MAX, page);
     int error;
     if (bytes > 0) {
         enum codec_format format = codec_output_format(codec_context_codec(context->codec));

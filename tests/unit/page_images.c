@@ -2,6 +2,7 @@
 /* Pages of real programs (tests/data): through every codec, through the cache with every pool, and how densely pools pack them. */
 #include "tests/support/page_image.h"
 #include "tests/unit/zswap_fixture.h"
+#include "zswap/internal.h"
 #include "zswap/same_filled.h"
 
 static struct page_image image;
@@ -116,7 +117,7 @@ static size_t measure_image(void)
     REQUIRE(codec_parse("lz4", &codec) == 0 && codec_context_create(&context, &memory, &codec) == 0);
     for (size_t i = 0; i < image.pages && count < SIZES_MAX; i++) {
         if (!same_filled(page_image_page(&image, i), &value)) {
-            int bytes = codec_compress(context, compressed, PAGE_BYTES - 64, page_image_page(&image, i));
+            int bytes = codec_compress(context, compressed, ZSWAP_COMPRESSED_MAX, page_image_page(&image, i));
             image_sizes[count++] = bytes ? (uint32_t)bytes : PAGE_BYTES;
         }
     }
