@@ -13,7 +13,7 @@
  * and all pages: how many they have then, and how much memory. (RocksDB drops the oldest; the cache, which has no device here, refuses the
  * newest.) Prints JSON.
  */
-#include <getopt.h>
+#include <limits.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,7 +66,7 @@ static void create_uzswap(struct bench *b, size_t bytes)
                                     .writeback = ZSWAP_WRITEBACK_OFF,
                                     .swap_cache = b->swap_cache};
     if (zswap_create(&b->zswap, &options) || zswap_area_create(b->zswap, 0, b->count)) {
-        die("no memory");
+        die("no memory for a cache of %zu pages", b->count);
     }
 }
 
@@ -107,7 +107,7 @@ static void time_slice(struct bench *b, enum who who, enum verb verb, size_t sli
         if (verb == STORE) {
             store(b, who, i, b->shift);
         } else if (!load(b, who, b->random[i], to)) {
-            die("a page is gone");
+            die("%s: page %u is gone", who_names[who], b->random[i]);
         }
         ns[i] = (double)(now_ns() - start) - b->clock_ns;
     }
@@ -139,7 +139,7 @@ static size_t resident(void)
     while (file && fgets(line, sizeof line, file) && sscanf(line, "Rss: %zu", &kib) != 1) {
     }
     if (!file || !kib) {
-        die("the kernel does not say how much memory is resident");
+        die("/proc/self/smaps_rollup does not say how much memory is resident");
     }
     fclose(file);
     return kib << 10;
@@ -166,7 +166,7 @@ static size_t count_pages(struct bench *b, enum who who)
     for (size_t i = 0; i < b->count; i++) {
         if (load(b, who, i, to)) {
             if (memcmp(to, page(b, i), PAGE_BYTES)) {
-                die("a page came back wrong");
+                die("%s: page %zu came back wrong", who_names[who], i);
             }
             found++;
         }
@@ -241,37 +241,31 @@ static void make_ready(struct bench *b, char **paths, size_t files)
     b->clock_ns = clock_cost();
 }
 
+static const char usage[] =
+    "bench-against-rocksdb [--rounds N] [--mib N] FILE...\n"
+    "The cache against RocksDB's compressed cache, on the same N MiB (128) of pages: memory, and the times\n"
+    "of N (5) rounds, as JSON. FILEs have raw pages, of tools/page-images.py.\n";
+
 int main(int argc, char **argv)
 {
-    static const struct option long_options[] = {
-        {"rounds", required_argument, NULL, 'r'}, {"mib", required_argument, NULL, 'm'}, {0}};
     static struct bench b;
     unsigned rounds = 5, mib = 128;
-    for (int c; (c = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
-        switch (c) {
-        case 'r':
-            rounds = number_of(optarg, ROUNDS_MAX);
-            break;
-        case 'm':
-            mib = number_of(optarg, 1 << 14);
-            break;
-        default:
-            return 2;
-        }
-    }
-    if (optind >= argc) {
-        die("wanted: [--rounds N] [--mib N] FILE...");
-    }
+    int first = program_start(
+        argc, argv, usage,
+        (struct program_option[]){{"--rounds", .number = &rounds, .least = 1, .most = ROUNDS_MAX},
+                                  {"--mib", .number = &mib, .least = 1, .most = 1 << 14},
+                                  {0}},
+        1, INT_MAX);
     pin_to_cpu(0);
     b.count = (size_t)mib << (20 - PAGE_SHIFT);
-    make_ready(&b, argv + optind, (size_t)(argc - optind));
+    make_ready(&b, argv + first, (size_t)(argc - first));
     size_t packed = packed_bytes(&b), memory[WHO], small_memory[WHO], kept[WHO];
     create_uzswap(&b, 2 * b.count * PAGE_BYTES);
     b.rocksdb = rocksdb_cache_create(2 * b.count * PAGE_BYTES);
     for (enum who who = 0; who < WHO; who++) {
         memory[who] = fill(&b, who);
         if (count_pages(&b, who) != b.count) {
-            die("not all pages are there");
+            die("%s: not all pages are there", who_names[who]);
         }
     }
     b.shift = 1;

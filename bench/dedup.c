@@ -14,17 +14,17 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "bench/measure.h"
 #include "zswap/zswap.h"
 
 #define ROUNDS 9
-#define SHARES 6
 #define BYTES_MAX ((size_t)4 << 30)
 
 static const char *compressor = "lz4";
@@ -34,51 +34,25 @@ struct pages {
     size_t count, room;
 };
 
-static _Noreturn void die(const char *what, int error)
-{
-    fprintf(stderr, "bench-dedup: %s: %s\n", what, strerror(error));
-    exit(1);
-}
-
-/* Of this thread on a processor: others may use the machine. */
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static uint64_t random_number(uint64_t *state)
-{
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    return *state * 2685821657736338717ull >> 16;
-}
+static const char usage[] =
+    "bench-dedup [MIB] [FILE | pid:NUMBER]...\n"
+    "What deduplication costs and saves: with MIB (64) of pages of which some are copies, with the pages of\n"
+    "each FILE of tools/page-images.py, and with what a process has of its own in memory.\n"
+    "BENCH_COMPRESSOR names the compressor (lz4).\n";
 
 /* ---- pages */
 
 static struct pages make_room(size_t bytes)
 {
-    struct pages p = {.room = bytes / PAGE_BYTES};
-    p.at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p.at == MAP_FAILED) {
-        die("pages", errno);
-    }
-    return p;
+    return (struct pages){.at = map_memory(bytes, false), .room = bytes / PAGE_BYTES};
 }
 
-/* Whole pages of `fd` from `from` on. */
-static void read_pages(struct pages *p, int fd, uint64_t from, uint64_t to)
+static void add_page(struct pages *p, const void *page)
 {
-    while (from + PAGE_BYTES <= to && p->count < p->room) {
-        if (pread(fd, p->at + p->count * PAGE_BYTES, PAGE_BYTES, (off_t)from) == (ssize_t)PAGE_BYTES) {
-            p->count++;
-        } else if (to == UINT64_MAX) {
-            return; /* the end of a file */
-        }
-        from += PAGE_BYTES;
+    if (p->count == p->room) {
+        die("more than %zu MiB of pages are too many", p->room >> (20 - PAGE_SHIFT));
     }
+    memcpy(p->at + p->count++ * PAGE_BYTES, page, PAGE_BYTES);
 }
 
 /* Memory that is there, and nobody else's: not of files. */
@@ -92,7 +66,7 @@ static void read_process(struct pages *p, const char *pid)
     snprintf(path, sizeof path, "/proc/%s/maps", pid);
     FILE *maps = fopen(path, "r");
     if (memory < 0 || pagemap < 0 || !maps) {
-        die(path, errno);
+        die("%s: %s", path, strerror(errno));
     }
     while (fgets(line, sizeof line, maps)) {
         unsigned long first, end;
@@ -100,11 +74,13 @@ static void read_process(struct pages *p, const char *pid)
             continue;
         }
         for (unsigned long at = first; at < end; at += PAGE_BYTES) {
+            unsigned char page[PAGE_BYTES];
             uint64_t entry = 0;
             if (pread(pagemap, &entry, sizeof entry, (off_t)(at / PAGE_BYTES * sizeof entry)) ==
                     sizeof entry &&
-                entry >> 63 && !(entry >> 61 & 1)) {
-                read_pages(p, memory, at, at + PAGE_BYTES);
+                entry >> 63 && !(entry >> 61 & 1) &&
+                pread(memory, page, PAGE_BYTES, (off_t)at) == (ssize_t)PAGE_BYTES) {
+                add_page(p, page);
             }
         }
     }
@@ -119,12 +95,25 @@ static void read_argument(struct pages *p, const char *name)
         read_process(p, name + 4);
         return;
     }
-    int fd = open(name, O_RDONLY);
-    if (fd < 0) {
-        die(name, errno);
+    struct page_image image = open_page_image(name);
+    for (size_t i = 0; i < image.pages; i++) {
+        add_page(p, page_image_page(&image, i));
     }
-    read_pages(p, fd, 0, UINT64_MAX);
-    close(fd);
+    page_image_close(&image);
+}
+
+/* The whole ones of this program's file. */
+static void read_own_file(struct pages *p)
+{
+    unsigned char page[PAGE_BYTES];
+    FILE *file = fopen("/proc/self/exe", "r");
+    while (file && fread(page, PAGE_BYTES, 1, file)) {
+        add_page(p, page);
+    }
+    if (!p->count) {
+        die("/proc/self/exe: cannot be read");
+    }
+    fclose(file);
 }
 
 /* `count` pages, of which so many of 100 are copies. */
@@ -132,7 +121,7 @@ static struct pages make_pages(size_t count, unsigned percent)
 {
     struct pages source = make_room((size_t)64 << 20), p = make_room(count * PAGE_BYTES);
     uint64_t seed = 1;
-    read_argument(&source, "/proc/self/exe");
+    read_own_file(&source);
     for (; p.count < count; p.count++) {
         unsigned char *page = p.at + p.count * PAGE_BYTES;
         if (p.count && random_number(&seed) % 100 < percent) {
@@ -152,7 +141,7 @@ static struct pages make_pages(size_t count, unsigned percent)
 /* ---- one round */
 
 struct round {
-    double store, load; /* seconds */
+    double store, load; /* ns */
     size_t pool, tables;
     struct zswap_stats stats;
 };
@@ -165,31 +154,28 @@ static struct round run(const struct pages *p, bool deduplicate)
     struct zswap *z;
     struct zswap_options options = {.memory = &memory,
                                     .pool = &pool_zsmalloc,
+                                    .codec = codec_named(compressor),
                                     .max_pool_bytes = BYTES_MAX,
                                     .accept_threshold_percent = 90,
                                     .writeback = ZSWAP_WRITEBACK_OFF,
                                     .deduplicate = deduplicate};
     struct round r;
-    int error = codec_parse(compressor, &options.codec);
-    error = error ? error : swap_cache_create(&options.swap_cache, &memory, 64);
+    int error = swap_cache_create(&options.swap_cache, &memory, 64);
     error = error ? error : zswap_create(&z, &options);
     error = error ? error : zswap_area_create(z, 0, p->count);
     if (error) {
-        die("cache", -error);
+        die("cannot make a cache of %zu pages: %s", p->count, strerror(-error));
     }
-    double begin = now();
-    for (uint64_t i = 0; i < p->count && !error; i++) {
-        error = zswap_store(z, (struct swap_entry){0, i}, p->at + i * PAGE_BYTES);
+    uint64_t begin = thread_ns();
+    for (uint64_t i = 0; i < p->count; i++) {
+        must(zswap_store(z, (struct swap_entry){0, i}, p->at + i * PAGE_BYTES), "store", i);
     }
-    r.store = now() - begin;
-    begin = now();
-    for (uint64_t i = 0; i < p->count && !error; i++) {
-        error = zswap_load(z, (struct swap_entry){0, i}, page);
+    r.store = (double)(thread_ns() - begin);
+    begin = thread_ns();
+    for (uint64_t i = 0; i < p->count; i++) {
+        must(zswap_load(z, (struct swap_entry){0, i}, page), "load", i);
     }
-    r.load = now() - begin;
-    if (error) {
-        die("store or load", -error);
-    }
+    r.load = (double)(thread_ns() - begin);
     zswap_get_stats(z, &r.stats);
     r.pool = account_bytes(&account, ACCOUNT_POOL);
     r.tables = account_bytes(&account, ACCOUNT_TABLES);
@@ -198,26 +184,10 @@ static struct round run(const struct pages *p, bool deduplicate)
     return r;
 }
 
-static int compare(const void *a, const void *b)
-{
-    const double *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
-static double median(double *values)
-{
-    qsort(values, ROUNDS, sizeof values[0], compare);
-    return values[ROUNDS / 2];
-}
-
 static void report(const char *name, const struct pages *p)
 {
     double store[ROUNDS], load[ROUNDS];
     struct round off = {0}, on = {0};
-    if (!p->count) {
-        printf("%-24s no pages\n", name);
-        return;
-    }
     for (int i = -1; i < ROUNDS; i++) { /* the first to warm up */
         off = run(p, false);
         on = run(p, true);
@@ -230,44 +200,61 @@ static void report(const char *name, const struct pages *p)
     uint64_t objects = s->stored_pages - s->same_filled_pages;
     printf("%-24s %9zu %8.1f %% %8.3f %8.3f %10.3f %11.1f\n", name, p->count,
            objects ? 100.0 * (double)(s->deduplicated_pages - s->shared_objects) / (double)objects : 0.0,
-           median(store), median(load), (double)(on.pool + on.tables) / (double)(off.pool + off.tables),
+           median_of(store, ROUNDS), median_of(load, ROUNDS),
+           (double)(on.pool + on.tables) / (double)(off.pool + off.tables),
            objects ? ((double)on.tables - (double)off.tables) / (double)objects : 0.0);
     fflush(stdout);
 }
 
+static void report_made(size_t bytes)
+{
+    static const unsigned percents[] = {0, 10, 25, 50, 75, 90};
+    for (size_t i = 0; i < ARRAY_LENGTH(percents); i++) {
+        char name[32];
+        struct pages p = make_pages(bytes / PAGE_BYTES, percents[i]);
+        snprintf(name, sizeof name, percents[i] ? "%u %% copies" : "unique", percents[i]);
+        report(name, &p);
+        munmap(p.at, p.room * PAGE_BYTES);
+    }
+}
+
 int main(int argc, char **argv)
 {
-    static const unsigned percents[SHARES] = {0, 10, 25, 50, 75, 90};
-    int next = 1;
-    size_t mib =
-        argc > 1 && argv[1][strspn(argv[1], "0123456789")] == 0 ? strtoul(argv[next++], NULL, 10) : 64;
+    int next = program_start(argc, argv, usage, (struct program_option[]){{0}}, 0, INT_MAX);
+    unsigned mib = 64;
+    if (next < argc && argv[next][strspn(argv[next], "0123456789")] == 0) {
+        mib = number_of("MIB", argv[next++], 1, BYTES_MAX >> 21);
+    }
     if (getenv("BENCH_COMPRESSOR")) {
         compressor = getenv("BENCH_COMPRESSOR");
     }
-    if (!mib || mib > BYTES_MAX >> 21) {
-        die("MIB", EINVAL);
+    codec_named(compressor);
+    /* The arguments' pages are all read before anything is measured, so that a wrong name shows at once. */
+    struct pages all = make_room(BYTES_MAX);
+    size_t *ends = calloc((size_t)argc, sizeof ends[0]);
+    if (!ends) {
+        die("no memory");
+    }
+    for (int i = next; i < argc; i++) {
+        size_t before = all.count;
+        read_argument(&all, argv[i]);
+        ends[i] = all.count;
+        if (all.count == before) {
+            die("%s: it has no pages of its own in memory", argv[i]);
+        }
     }
     printf("%s; with deduplication over without: time of stores and loads, memory; bytes of tables a page\n",
            compressor);
     printf("%-24s %9s %10s %8s %8s %10s %11s\n", "pages", "stored", "copies", "store", "load", "memory",
            "tables");
-    for (int i = 0; i < SHARES; i++) {
-        char name[32];
-        struct pages p = make_pages((mib << 20) / PAGE_BYTES, percents[i]);
-        snprintf(name, sizeof name, percents[i] ? "%u %% copies" : "unique", percents[i]);
-        report(name, &p);
-        munmap(p.at, p.room * PAGE_BYTES);
-    }
-    struct pages all = make_room(BYTES_MAX);
+    report_made((size_t)mib << 20);
     for (int i = next; i < argc; i++) {
-        struct pages p = make_room(BYTES_MAX);
-        read_argument(&p, argv[i]);
-        report(argv[i], &p);
-        munmap(p.at, p.room * PAGE_BYTES);
-        read_argument(&all, argv[i]);
+        size_t first = i == next ? 0 : ends[i - 1];
+        report(argv[i], &(struct pages){.at = all.at + first * PAGE_BYTES, .count = ends[i] - first});
     }
     if (argc - next > 1) {
         report("together", &all);
     }
+    free(ends);
     return 0;
 }

@@ -21,18 +21,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
-#include <stdarg.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "bench/measure.h"
 #include "malloc_pool.h"
 #include "pool/zsmalloc.h"
-
-static const struct pool_ops *const pools[] = {&pool_zbud, &pool_zsmalloc, &pool_jemalloc, &pool_mimalloc};
 
 enum { SYNTHETIC_OBJECTS = 1 << 16 };
 
@@ -45,17 +42,6 @@ struct arguments {
     const char *image; /* NULL: synthetic */
 };
 
-static __attribute__((noreturn, format(printf, 1, 2))) void fail(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    fprintf(stderr, "bench-density: ");
-    vfprintf(stderr, format, arguments);
-    fprintf(stderr, "\n");
-    va_end(arguments);
-    exit(1);
-}
-
 /* ---- memory of this process */
 
 /* Without malloc and stdio, so that asking changes nothing. */
@@ -67,16 +53,9 @@ static size_t own_memory(void)
     close(fd);
     const char *line = got > 0 ? strstr(text, "\nAnonymous:") : NULL;
     if (!line) {
-        fail("cannot read /proc/self/smaps_rollup");
+        die("cannot read /proc/self/smaps_rollup");
     }
     return strtoul(line + sizeof "\nAnonymous:", NULL, 10) * 1024;
-}
-
-double bench_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 /* ---- objects in the pool */
@@ -85,7 +64,7 @@ void bench_alloc(struct bench *b, size_t i, uint32_t source, bool fill)
 {
     const struct object *object = &b->objects->list[source];
     if (b->ops->alloc(b->pool, object->bytes, i, &b->handles[i])) {
-        fail("%s has no room", b->ops->name);
+        die("%s has no room", b->ops->name);
     }
     b->sources[i] = source;
     if (fill) {
@@ -109,7 +88,7 @@ static void drop(struct bench *b, size_t i)
 
 static uint32_t draw(struct bench *b)
 {
-    return (uint32_t)(bench_random(&b->seed) % b->objects->count);
+    return (uint32_t)(random_number(&b->seed) % b->objects->count);
 }
 
 static size_t count_wrong(struct bench *b)
@@ -164,18 +143,19 @@ struct measurement {
     size_t before; /* own memory without the pool */
     struct stage stages[STAGES];
     unsigned count;
-    double begin;
+    uint64_t begin;
 };
 
 static struct stage *end_stage(struct measurement *m, const char *name)
 {
     struct stage *stage = &m->stages[m->count++];
     struct bench *b = m->bench;
-    *stage = (struct stage){.name = name, .payload = b->payload, .seconds = bench_now() - m->begin};
+    *stage =
+        (struct stage){.name = name, .payload = b->payload, .seconds = (double)(now_ns() - m->begin) / 1e9};
     stage->pool = b->ops->total_size(b->pool);
     stage->resident = own_memory() - m->before;
     stage->tables = account_bytes(&b->account, ACCOUNT_TABLES);
-    m->begin = bench_now();
+    m->begin = now_ns();
     return stage;
 }
 
@@ -195,14 +175,14 @@ static void compact(struct measurement *m, const char *name)
 static void run_stages(struct measurement *m)
 {
     struct bench *b = m->bench;
-    m->begin = bench_now();
+    m->begin = now_ns();
     for (size_t i = 0; i < b->count; i++) {
         add(b, i, b->sources[i]);
     }
     size_t payload = b->payload;
     end_stage(m, "filled");
     for (size_t i = 0; i < b->count; i++) {
-        if (bench_random(&b->seed) % 2) {
+        if (random_number(&b->seed) % 2) {
             drop(b, i);
         }
     }
@@ -214,7 +194,7 @@ static void run_stages(struct measurement *m)
         }
     }
     for (size_t churned = 0; churned < 10 * payload;) {
-        size_t i = bench_random(&b->seed) % b->count;
+        size_t i = random_number(&b->seed) % b->count;
         drop(b, i);
         add(b, i, draw(b));
         churned += b->objects->list[b->sources[i]].bytes;
@@ -255,73 +235,58 @@ static void print_objects(const struct bench *b)
 
 /* ---- the program */
 
+static const char usage[] =
+    "bench-density [--pool NAME] [--codec NAME] [--mib N] [--seed N] [--no-speed] FILE|synthetic\n"
+    "How densely a pool (zsmalloc; zbud, jemalloc, mimalloc) packs N MiB (64) of compressed pages, what\n"
+    "it needs beside them, and how fast it is, as JSON. FILE has raw pages, of tools/page-images.py.\n";
+
 static const struct pool_ops *pool_named(const char *name)
 {
-    for (size_t i = 0; i < ARRAY_LENGTH(pools); i++) {
-        if (strcmp(name, pools[i]->name) == 0) {
-            return pools[i];
+    static const struct pool_ops *const of_malloc[] = {&pool_jemalloc, &pool_mimalloc};
+    for (size_t i = 0; i < ARRAY_LENGTH(of_malloc); i++) {
+        if (strcmp(name, of_malloc[i]->name) == 0) {
+            return of_malloc[i];
         }
     }
-    fail("no pool is called %s", name);
+    const struct pool_ops *ops = pool_by_name(name);
+    if (!ops) {
+        die("no pool is called %s; there are %s, jemalloc, mimalloc", name, pool_list());
+    }
+    return ops;
 }
 
 static struct arguments parse(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"pool", required_argument, NULL, 'p'},
-        {"codec", required_argument, NULL, 'c'},
-        {"mib", required_argument, NULL, 'm'},
-        {"seed", required_argument, NULL, 's'},
-        {"no-speed", no_argument, NULL, 'n'},
-
-        {NULL, 0, NULL, 0},
-    };
-    struct arguments a = {.pool = &pool_zsmalloc, .payload = (size_t)64 << 20, .seed = 42, .speed = true};
-    codec_parse("lz4", &a.codec);
-    int letter;
-    while ((letter = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        switch (letter) {
-        case 'p':
-            a.pool = pool_named(optarg);
-            break;
-        case 'c':
-            if (codec_parse(optarg, &a.codec)) {
-                fail("no compressor is called %s; there are %s", optarg, codec_list());
-            }
-            break;
-        case 'm':
-            a.payload = strtoul(optarg, NULL, 10) << 20;
-            break;
-        case 's':
-            a.seed = strtoul(optarg, NULL, 10) | 1;
-            break;
-        case 'n':
-            a.speed = false;
-            break;
-        default:
-            exit(2);
-        }
-    }
-    if (!a.payload || optind + 1 != argc) {
-        fail("what to measure? One file of 4096-byte pages, or 'synthetic'; and --mib of at least 1");
-    }
-    a.image = strcmp(argv[optind], "synthetic") ? argv[optind] : NULL;
-    return a;
+    const char *pool = "zsmalloc", *codec = "lz4";
+    unsigned mib = 64, seed = 42;
+    bool no_speed = false;
+    int first =
+        program_start(argc, argv, usage,
+                      (struct program_option[]){{"--pool", .text = &pool},
+                                                {"--codec", .text = &codec},
+                                                {"--mib", .number = &mib, .least = 1, .most = 1 << 14},
+                                                {"--seed", .number = &seed, .least = 1, .most = UINT_MAX},
+                                                {"--no-speed", .flag = &no_speed},
+                                                {0}},
+                      1, 1);
+    return (struct arguments){.pool = pool_named(pool),
+                              .codec = codec_named(codec),
+                              .payload = (size_t)mib << 20,
+                              .seed = seed,
+                              .speed = !no_speed,
+                              .image = strcmp(argv[first], "synthetic") ? argv[first] : NULL};
 }
 
 static void load_image(struct objects *o, const char *path, const struct codec *codec)
 {
-    struct page_image image = page_image_open(path);
-    if (!image.pages) {
-        fail("cannot read pages from %s", path);
-    }
+    struct page_image image = open_page_image(path);
     objects_create(o, image.pages);
     if (!objects_add_image(o, &image, codec)) {
-        fail("the compressor failed");
+        die("the compressor failed");
     }
     page_image_close(&image);
     if (!o->count) {
-        fail("all pages of %s are same-filled", path);
+        die("%s: all pages are same-filled: nothing is left for a pool", path);
     }
 }
 
@@ -341,8 +306,8 @@ static void choose(struct bench *b, size_t payload)
         }
         if (!pass) {
             b->count = i;
-            b->handles = bench_memory(i * sizeof b->handles[0]);
-            b->sources = bench_memory(i * sizeof b->sources[0]);
+            b->handles = map_memory(i * sizeof b->handles[0], true);
+            b->sources = map_memory(i * sizeof b->sources[0], true);
         }
     }
 }
@@ -367,8 +332,8 @@ int main(int argc, char **argv)
     m.before = own_memory();
     int error = b.ops->create(&b.pool, &b.memory, 4 * a.payload + ((size_t)1 << 30));
     if (error) {
-        fail("cannot make %s: %s", b.ops->name,
-             error == -ENOENT ? "start with LD_PRELOAD=lib<name>.so.2" : strerror(-error));
+        die("cannot make %s: %s", b.ops->name,
+            error == -ENOENT ? "start with LD_PRELOAD=lib<name>.so.2" : strerror(-error));
     }
     run_stages(&m);
     size_t wrong = count_wrong(&b);

@@ -21,7 +21,6 @@ struct bench {
 
 /* Allocates for owner `i` an object like number `source`. Ends the program if there is no room. */
 void bench_alloc(struct bench *b, size_t i, uint32_t source, bool fill);
-double bench_now(void); /* seconds */
 
 /* density_speed.c: with the pool filled; prints members of a JSON object. Objects have no content afterwards. */
 void print_speed(struct bench *b);

@@ -9,9 +9,9 @@
  */
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "bench/measure.h"
 #include "density.h"
 
 enum { ROUNDS = 5, STEPS = 200000, THREADS_MAX = 2 };
@@ -45,7 +45,7 @@ static void step_copy(struct bench *b, size_t i, uint64_t *seed)
 static void step_alloc(struct bench *b, size_t i, uint64_t *seed)
 {
     b->ops->free(b->pool, b->handles[i]);
-    bench_alloc(b, i, (uint32_t)(bench_random(seed) % b->objects->count), false);
+    bench_alloc(b, i, (uint32_t)(random_number(seed) % b->objects->count), false);
 }
 
 static void *work(void *argument)
@@ -53,7 +53,7 @@ static void *work(void *argument)
     struct worker *w = argument;
     pthread_barrier_wait(w->start);
     for (int i = 0; i < STEPS; i++) {
-        w->step(w->bench, w->first + bench_random(&w->seed) % w->count, &w->seed);
+        w->step(w->bench, w->first + random_number(&w->seed) % w->count, &w->seed);
     }
     return NULL;
 }
@@ -72,24 +72,17 @@ static double time_round(struct bench *b, void (*step)(struct bench *, size_t, u
                                      .seed = (uint64_t)round * THREADS_MAX + i + 1,
                                      .start = &start};
         if (pthread_create(&workers[i].thread, NULL, work, &workers[i])) {
-            fprintf(stderr, "bench-density: no thread\n");
-            exit(1);
+            die("cannot start a thread");
         }
     }
     pthread_barrier_wait(&start);
-    double begin = bench_now();
+    uint64_t begin = now_ns();
     for (unsigned i = 0; i < threads; i++) {
         pthread_join(workers[i].thread, NULL);
     }
-    double seconds = bench_now() - begin;
+    uint64_t ns = now_ns() - begin;
     pthread_barrier_destroy(&start);
-    return seconds * 1e9 / STEPS;
-}
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    return (double)ns / STEPS;
 }
 
 static void print_median(struct bench *b, const char *name, void (*step)(struct bench *, size_t, uint64_t *))
@@ -99,8 +92,7 @@ static void print_median(struct bench *b, const char *name, void (*step)(struct 
         for (int round = 0; round < ROUNDS; round++) {
             ns[round] = time_round(b, step, threads, round);
         }
-        qsort(ns, ROUNDS, sizeof ns[0], compare);
-        printf(" \"%s_ns_%u\": %.1f,\n", name, threads, ns[ROUNDS / 2]);
+        printf(" \"%s_ns_%u\": %.1f,\n", name, threads, median_of(ns, ROUNDS));
     }
 }
 

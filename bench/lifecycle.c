@@ -11,7 +11,6 @@
  * What an entry's object is. "bare": 8 bytes, so that hardly anything but the lifecycle is measured. "page": a compressed page,
  * and a load decompresses it (LZ4), as real loads do.
  */
-#include <getopt.h>
 #include <limits.h>
 #include <pthread.h>
 #include <sched.h>
@@ -372,29 +371,22 @@ static void print_json(unsigned rounds)
     printf("]\n");
 }
 
+static const char usage[] =
+    "bench-lifecycle [--rounds N] [--milliseconds N] [--json]\n"
+    "The four lifecycles of an entry, side by side: medians of N (15) rounds, of N (10) ms a measure.\n"
+    "--json prints all rounds instead.\n";
+
 int main(int argc, char **argv)
 {
-    static const struct option long_options[] = {{"rounds", required_argument, NULL, 'r'},
-                                                 {"milliseconds", required_argument, NULL, 'm'},
-                                                 {"json", no_argument, NULL, 'j'},
-                                                 {0}};
     unsigned rounds = 15, milliseconds = 10;
     bool json = false;
-    for (int c; (c = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
-        switch (c) {
-        case 'r':
-            rounds = number_of(optarg, ROUNDS_MAX);
-            break;
-        case 'm':
-            milliseconds = number_of(optarg, 999);
-            break;
-        case 'j':
-            json = true;
-            break;
-        default:
-            return 2;
-        }
-    }
+    program_start(
+        argc, argv, usage,
+        (struct program_option[]){{"--rounds", .number = &rounds, .least = 1, .most = ROUNDS_MAX},
+                                  {"--milliseconds", .number = &milliseconds, .least = 1, .most = 999},
+                                  {"--json", .flag = &json},
+                                  {0}},
+        0, 0);
     for (unsigned round = 0; round < rounds; round++) {
         for (size_t m = 0; m < MEASURES; m++) {
             for (unsigned object = 0; object < 2; object++) {

@@ -4,9 +4,9 @@
  * The substrate's own are not counted. Prints JSON.
  */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/atomic.h"
+#include "bench/program.h"
 #include "tests/lifecycles/memory_substrate.h"
 
 struct counting counting;
@@ -63,8 +63,7 @@ static struct counting count(const struct lifecycle_ops *ops, size_t verb)
     struct substrate *substrate = memory_substrate_create(&options);
     struct cache *cache;
     if (!substrate || ops->create(&cache, substrate, 1)) {
-        fprintf(stderr, "bench-lifecycle-count: no memory\n");
-        exit(1);
+        die("no memory");
     }
     if (verbs[verb].start != EMPTY) {
         ops->store(cache, 0, 1);
@@ -79,8 +78,13 @@ static struct counting count(const struct lifecycle_ops *ops, size_t verb)
     return counted;
 }
 
-int main(void)
+static const char usage[] =
+    "bench-lifecycle-count\n"
+    "The atomic operations and locks of each verb of each lifecycle, as JSON. There are no options.\n";
+
+int main(int argc, char **argv)
 {
+    program_start(argc, argv, usage, (struct program_option[]){{0}}, 0, 0);
     const char *separator = "[";
     for (size_t i = 0; i < ARRAY_LENGTH(lifecycles); i++) {
         for (size_t verb = 0; verb < ARRAY_LENGTH(verbs); verb++) {

@@ -8,23 +8,26 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "zswap/same_filled.h"
 
-_Noreturn void die(const char *what)
+static uint64_t read_clock(clockid_t clock)
 {
-    fprintf(stderr, "%s: %s\n", program_invocation_short_name, what);
-    exit(1);
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
 uint64_t now_ns(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+uint64_t thread_ns(void)
+{
+    return read_clock(CLOCK_THREAD_CPUTIME_ID);
 }
 
 uint64_t waited_ns(void)
@@ -60,14 +63,23 @@ void pin_to_cpu(unsigned n)
     }
 }
 
-unsigned number_of(const char *text, unsigned most)
+void *map_memory(size_t bytes, bool touch)
 {
-    char *end;
-    unsigned long n = strtoul(text, &end, 10);
-    if (*end || !n || n > most) {
-        die("a number is expected, and not so large");
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | (touch ? MAP_POPULATE : MAP_NORESERVE);
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (at == MAP_FAILED) {
+        die("no memory: %zu bytes more are needed", bytes);
     }
-    return (unsigned)n;
+    return at;
+}
+
+struct codec codec_named(const char *name)
+{
+    struct codec codec;
+    if (codec_parse(name, &codec)) {
+        die("no compressor is called %s; there are %s", name, codec_list());
+    }
+    return codec;
 }
 
 static int compare_doubles(const void *a, const void *b)
@@ -82,14 +94,6 @@ double median_of(double *values, unsigned count)
     return values[count / 2];
 }
 
-static uint64_t random_number(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state;
-}
-
 void fill_shuffled(uint32_t *numbers, size_t first, size_t count, uint64_t *seed)
 {
     for (size_t i = 0; i < count; i++) {
@@ -99,43 +103,36 @@ void fill_shuffled(uint32_t *numbers, size_t first, size_t count, uint64_t *seed
     }
 }
 
-static const unsigned char *map_file(const char *path, size_t *pages)
+struct page_image open_page_image(const char *path)
 {
-    struct stat status;
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0 || fstat(file, &status)) {
-        die("cannot open the page images");
+    struct page_image image;
+    int error = page_image_open(&image, path);
+    if (error == -EINVAL) {
+        die("%s: not a file of whole pages, of %zu bytes each, and at least one", path, PAGE_BYTES);
     }
-    *pages = (size_t)status.st_size / PAGE_BYTES;
-    const void *at = *pages ? mmap(NULL, *pages * PAGE_BYTES, PROT_READ, MAP_PRIVATE, file, 0) : MAP_FAILED;
-    if (at == MAP_FAILED) {
-        die("cannot map the page images");
+    if (error) {
+        die("%s: %s", path, strerror(-error));
     }
-    close(file);
-    return at;
+    return image;
 }
 
 unsigned char *read_page_images(char **paths, size_t files, size_t count)
 {
-    unsigned char *to =
-        mmap(NULL, count * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (to == MAP_FAILED) {
-        die("no memory");
-    }
+    unsigned char *to = map_memory(count * PAGE_BYTES, false);
     size_t taken = 0;
-    for (size_t f = 0; f < files && taken < count; f++) {
-        size_t pages;
-        const unsigned char *from = map_file(paths[f], &pages);
-        for (size_t i = 0; i < pages && taken < count; i++) {
+    for (size_t f = 0; f < files; f++) {
+        struct page_image image = open_page_image(paths[f]);
+        for (size_t i = 0; i < image.pages && taken < count; i++) {
+            const void *page = page_image_page(&image, i);
             uint64_t value;
-            if (!same_filled(from + i * PAGE_BYTES, &value)) {
-                memcpy(to + taken++ * PAGE_BYTES, from + i * PAGE_BYTES, PAGE_BYTES);
+            if (!same_filled(page, &value)) {
+                memcpy(to + taken++ * PAGE_BYTES, page, PAGE_BYTES);
             }
         }
-        munmap((void *)from, pages * PAGE_BYTES);
+        page_image_close(&image);
     }
     if (!taken) {
-        die("no page there that needs compression");
+        die("%s%s: no page that needs compression", paths[0], files > 1 ? " and the others" : "");
     }
     for (size_t i = taken; i < count; i++) {
         memcpy(to + i * PAGE_BYTES, to + (i - taken) * PAGE_BYTES, PAGE_BYTES);

@@ -1,31 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include "objects.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
+#include "bench/measure.h"
+#include "zswap/internal.h"
 #include "zswap/same_filled.h"
-
-/* As zswap/store.c has it: less than this much saved is not worth a decompression. */
-#define COMPRESSED_MAX (PAGE_BYTES - 64)
-
-void *bench_memory(size_t bytes)
-{
-    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    if (at == MAP_FAILED) {
-        fprintf(stderr, "bench-density: no memory\n");
-        exit(1);
-    }
-    return at;
-}
 
 void objects_create(struct objects *o, size_t room)
 {
     *o = (struct objects){.room = room};
-    o->bytes = bench_memory(room * PAGE_BYTES);
-    o->list = bench_memory(room * sizeof o->list[0]);
+    o->bytes = map_memory(room * PAGE_BYTES, true);
+    o->list = map_memory(room * sizeof o->list[0], true);
 }
 
 static void add(struct objects *o, const void *from, size_t bytes)
@@ -47,7 +33,7 @@ static bool add_page(struct objects *o, struct codec_context *context, const voi
         o->same_filled++;
         return true;
     }
-    int bytes = codec_compress(context, compressed, COMPRESSED_MAX, page);
+    int bytes = codec_compress(context, compressed, ZSWAP_COMPRESSED_MAX, page);
     if (bytes < 0) {
         return false;
     }
@@ -86,7 +72,7 @@ void objects_add_synthetic(struct objects *o, size_t n, uint64_t *seed)
     enum { LOW = 64, HIGH = 3500, MODE = 936 };
     double width = HIGH - LOW, split = (MODE - LOW) / width;
     for (size_t i = 0; i < n && o->count < o->room; i++) {
-        double u = (double)(bench_random(seed) % 1000000) / 1e6;
+        double u = (double)(random_number(seed) % 1000000) / 1e6;
         add(o, NULL,
             (size_t)(u < split ? LOW + square_root(u * width * (MODE - LOW))
                                : HIGH - square_root((1 - u) * width * (HIGH - MODE))));

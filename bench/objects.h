@@ -32,20 +32,9 @@ bool objects_add_image(struct objects *o, const struct page_image *image, const 
 /* Adds `n` objects of 64 to 3500 bytes of noise: a triangular distribution, most often 936, mean 1500. */
 void objects_add_synthetic(struct objects *o, size_t n, uint64_t *seed);
 
-/* Zeroed memory, all of it touched; ends the program if there is none. */
-void *bench_memory(size_t bytes);
-
 static inline const void *object_bytes(const struct objects *o, size_t number)
 {
     return o->bytes + o->list[number].at;
-}
-
-static inline uint64_t bench_random(uint64_t *state)
-{
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    return *state * 2685821657736338717ull >> 16;
 }
 
 #endif

@@ -19,13 +19,10 @@
  *
  * Times are of the thread, not of the clock, so that what else runs on the machine costs it nothing but caches.
  */
-#include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "bench/measure.h"
 #include "pool/zsmalloc.h"
 #include "zswap/internal.h"
 
@@ -53,19 +50,6 @@ static unsigned char *targets;
 static unsigned rounds = 9;
 static uint64_t sink; /* so that what is read counts as used */
 
-static _Noreturn void die(const char *what)
-{
-    fprintf(stderr, "bench-scale: %s\n", what);
-    exit(1);
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 static uint64_t mix(uint64_t x)
 {
     x = (x ^ x >> 31) * 0x9e3779b97f4a7c15ull;
@@ -85,20 +69,10 @@ static uint64_t permute(uint64_t x, unsigned bits)
 
 /* ---- pages */
 
-static unsigned char *map(size_t bytes)
-{
-    unsigned char *at = aligned_alloc(PAGE_BYTES, bytes);
-    if (!at) {
-        die("no memory");
-    }
-    memset(at, 1, bytes);
-    return at;
-}
-
 /* Half of them repeat their first word; in the others only the middle differs. */
 static const unsigned char *make_tiny_pages(void)
 {
-    unsigned char *pages = map(RING_PAGES * PAGE_BYTES);
+    unsigned char *pages = map_memory(RING_PAGES * PAGE_BYTES, true);
     for (uint64_t n = 0; n < RING_PAGES; n++) {
         uint64_t *page = (uint64_t *)(pages + n * PAGE_BYTES);
         uint64_t word = mix(n + 1) >> 4;
@@ -113,7 +87,7 @@ static const unsigned char *make_tiny_pages(void)
 /* One word in eight is new, the others are of a few. */
 static const unsigned char *make_usual_pages(void)
 {
-    unsigned char *pages = map(RING_PAGES * PAGE_BYTES);
+    unsigned char *pages = map_memory(RING_PAGES * PAGE_BYTES, true);
     uint64_t *words = (uint64_t *)pages;
     for (uint64_t i = 0; i < RING_PAGES * PAGE_BYTES / 8; i++) {
         uint64_t n = mix(mix(i + 1) + i);
@@ -142,15 +116,16 @@ static void create(struct side *s, unsigned bits, const unsigned char *sources)
         (struct side){.bits = bits, .pages = 1ull << bits, .memory.account = &s->account, .sources = sources};
     struct zswap_options options = {.memory = &s->memory,
                                     .pool = pool_by_name("zsmalloc"),
+                                    .codec = codec_named("lz4"),
                                     .max_pool_bytes = (size_t)1 << 36,
                                     .accept_threshold_percent = 90,
                                     .writeback = ZSWAP_WRITEBACK_OFF};
-    if (codec_parse("lz4", &options.codec) || swap_cache_create(&options.swap_cache, &s->memory, 64)) {
-        die("no codec or swap cache");
+    if (swap_cache_create(&options.swap_cache, &s->memory, 64)) {
+        die("no memory for a swap cache");
     }
     s->swap_cache = options.swap_cache;
     if (zswap_create(&s->zswap, &options) || zswap_area_create(s->zswap, TYPE, s->pages)) {
-        die("no cache");
+        die("no memory for a cache of 2^%u pages", bits);
     }
     s->fixed = account_total(&s->account);
 }
@@ -160,38 +135,22 @@ static void destroy(struct side *s)
     zswap_destroy(s->zswap);
     swap_cache_destroy(s->swap_cache);
     if (account_total(&s->account)) {
-        die("the account is not empty");
+        die("%zu bytes are left of a cache that is gone", account_total(&s->account));
     }
 }
 
 static void store(struct side *s, uint64_t offset, bool hot)
 {
-    if (zswap_store(s->zswap, (struct swap_entry){TYPE, offset}, source(s, offset, hot))) {
-        die("a store failed");
-    }
+    must(zswap_store(s->zswap, (struct swap_entry){TYPE, offset}, source(s, offset, hot)), "store", offset);
 }
 
 static void load(struct side *s, uint64_t offset, bool hot)
 {
     uint64_t *page = (uint64_t *)(targets + (hot ? 0 : s->next++ % RING_PAGES) * PAGE_BYTES);
-    if (zswap_load(s->zswap, (struct swap_entry){TYPE, offset}, page)) {
-        die("a load failed");
-    }
+    must(zswap_load(s->zswap, (struct swap_entry){TYPE, offset}, page), "load", offset);
     if (!hot && page[0] != *(const uint64_t *)source(s, offset, false)) {
-        die("a load brought something else");
+        die("load of page %llu: it brought something else", (unsigned long long)offset);
     }
-}
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, unsigned n)
-{
-    qsort(values, n, sizeof values[0], compare);
-    return values[n / 2];
 }
 
 static size_t resident_bytes(void)
@@ -233,11 +192,11 @@ struct fresh {
 static void store_fresh(struct side *s, uint64_t first, uint64_t n, bool at_random, struct fresh *f)
 {
     uint64_t half = s->pages / 2;
-    uint64_t start = now_ns();
+    uint64_t start = thread_ns();
     for (uint64_t i = first; i < first + n; i++) {
         store(s, at_random ? half + permute(i, s->bits - 1) : i, false);
     }
-    f->ns[at_random] += (double)(now_ns() - start);
+    f->ns[at_random] += (double)(thread_ns() - start);
     f->stores[at_random] += n;
 }
 
@@ -282,7 +241,7 @@ static double slice_ns(struct side *s, enum work work, bool at_random, bool hot,
 {
     /* In order where the entries were stored in order. */
     uint64_t n = min_size(SLICE, s->pages / 2), slices = s->pages / 2 / n, value = 0;
-    uint64_t first = mix(round + 1) % slices * n, start = now_ns();
+    uint64_t first = mix(round + 1) % slices * n, start = thread_ns();
     for (uint64_t i = first; i < first + n; i++) {
         uint64_t offset = at_random ? permute(i, s->bits) : i;
         if (work == REPLACE) {
@@ -294,7 +253,7 @@ static double slice_ns(struct side *s, enum work work, bool at_random, bool hot,
         }
     }
     sink += value;
-    return (double)(now_ns() - start) / (double)n;
+    return (double)(thread_ns() - start) / (double)n;
 }
 
 struct medians {
@@ -310,7 +269,7 @@ static struct medians in_turn(struct side *small, struct side *large, enum work 
         ns[0][round] = slice_ns(small, work, at_random, hot, round);
         ns[1][round] = slice_ns(large, work, at_random, hot, round);
     }
-    return (struct medians){median(ns[0], rounds), median(ns[1], rounds)};
+    return (struct medians){median_of(ns[0], rounds), median_of(ns[1], rounds)};
 }
 
 static void print_usual(struct side *usual, bool is_load, struct medians tiny)
@@ -319,7 +278,7 @@ static void print_usual(struct side *usual, bool is_load, struct medians tiny)
     for (unsigned round = 0; round < rounds; round++) {
         ns[round] = slice_ns(usual, is_load ? LOAD : REPLACE, true, false, round);
     }
-    double cost = median(ns, rounds);
+    double cost = median_of(ns, rounds);
     print_costs(is_load ? "load, random, usual" : "store, replacing, random, usual", cost,
                 cost + tiny.large - tiny.small, true);
 }
@@ -448,9 +407,9 @@ static void invalidate(struct side *s, const char *what, uint64_t first, uint64_
                        size_t empty_resident)
 {
     size_t resident = resident_bytes(), accounted = account_total(&s->account);
-    uint64_t start = now_ns();
+    uint64_t start = thread_ns();
     uint64_t removed = zswap_invalidate_range(s->zswap, TYPE, first, pages);
-    double ns = (double)(now_ns() - start);
+    double ns = (double)(thread_ns() - start);
     zswap_trim(s->zswap);
     printf("\n%s: %llu pages in %.2f s, %.1f ns a page\n", what, (unsigned long long)removed, ns / 1e9,
            ns / (double)removed);
@@ -481,40 +440,25 @@ static unsigned affordable(unsigned bits, size_t bytes_a_page)
     return most;
 }
 
-static unsigned number_of(const char *text, unsigned least, unsigned most)
-{
-    char *end;
-    unsigned long n = strtoul(text, &end, 10);
-    if (*end || n < least || n > most) {
-        die("a number is expected, and not so small or large");
-    }
-    return (unsigned)n;
-}
+static const char usage[] =
+    "bench-scale [--large LOG2] [--small LOG2] [--rounds N]\n"
+    "What stores and loads cost with 2^LOG2 (26) stored pages, over what they cost with 2^LOG2 (16), and\n"
+    "what memory a stored page takes: medians of N (9) rounds. 2^26 pages take 3 GiB.\n";
 
 int main(int argc, char **argv)
 {
-    static const struct option long_options[] = {{"large", required_argument, NULL, 'l'},
-                                                 {"small", required_argument, NULL, 's'},
-                                                 {"rounds", required_argument, NULL, 'r'},
-                                                 {0}};
     unsigned large_bits = affordable(26, 48), small_bits = 16;
-    for (int c; (c = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
-        switch (c) {
-        case 'l':
-            large_bits = number_of(optarg, 12, 31);
-            break;
-        case 's':
-            small_bits = number_of(optarg, 12, 31);
-            break;
-        case 'r':
-            rounds = number_of(optarg, 1, ROUNDS_MAX);
-            break;
-        default:
-            return 2;
-        }
+    program_start(argc, argv, usage,
+                  (struct program_option[]){{"--large", .number = &large_bits, .least = 12, .most = 31},
+                                            {"--small", .number = &small_bits, .least = 12, .most = 31},
+                                            {"--rounds", .number = &rounds, .least = 1, .most = ROUNDS_MAX},
+                                            {0}},
+                  0, 0);
+    if (large_bits <= small_bits) {
+        die("--large %u, --small %u: the first must be the larger", large_bits, small_bits);
     }
     static struct side small, large, usual;
-    targets = map(RING_PAGES * PAGE_BYTES);
+    targets = map_memory(RING_PAGES * PAGE_BYTES, true);
     const unsigned char *tiny = make_tiny_pages();
     create(&usual, small_bits, make_usual_pages());
     create(&small, small_bits, tiny);

@@ -7,7 +7,7 @@
  *   peers 1/N     and with each victim all that is left in its chain, if that is at most one in N slots
  *   window N      of the oldest N batches, those first whose chains lie within these the most
  *
- *   shrink_victims [MIB]
+ *   bench-shrink-victims [MIB]
  *
  * A pool of MIB (32) and a working set of four times that. Page k is touched with a likelihood that falls with k: it is read back (from
  * the device, if it was written back) and removed, and then stored again as the newest. At the limit, room is made down
@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/measure.h"
 #include "pool/pool.h"
 #include "pool/zsmalloc.h"
 
@@ -75,18 +76,9 @@ struct bench {
 static void *need(void *memory)
 {
     if (!memory) {
-        fprintf(stderr, "shrink_victims: no memory\n");
-        exit(1);
+        die("no memory");
     }
     return memory;
-}
-
-static uint64_t random_number(uint64_t *state)
-{
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    return *state * 2685821657736338717ull >> 16;
 }
 
 static double random_unit(uint64_t *state)
@@ -361,13 +353,15 @@ static void run(const struct policy *policy, const struct mix *mix, size_t limit
     free(b.objects);
 }
 
+static const char usage[] = "bench-shrink-victims [MIB]\n"
+                            "Which victims give zsmalloc's pages back, in a pool of MIB (32): bytes written, "
+                            "copied and read, by how\n"
+                            "the victims are chosen.\n";
+
 int main(int argc, char **argv)
 {
-    size_t limit = (argc > 1 ? strtoul(argv[1], NULL, 10) : 32) << 20;
-    if (!limit) {
-        fprintf(stderr, "shrink_victims: write a number of MiB\n");
-        return 1;
-    }
+    int first = program_start(argc, argv, usage, (struct program_option[]){{0}}, 0, 1);
+    size_t limit = (size_t)(first < argc ? number_of("MIB", argv[first], 1, 1 << 10) : 32) << 20;
     for (size_t m = 0; m < ARRAY_LENGTH(mixes); m++) {
         printf("objects of %s\n  %-11s %7s %9s %8s %7s %16s\n", mixes[m].name, "victims", "pages", "written",
                "copied", "read", "place mean, p99");

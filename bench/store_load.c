@@ -23,7 +23,7 @@
  * each, begin each slice together and are pinned, a CPU each. What a thread waited, ready to run, for a CPU that other programs had is not
  * counted; what the kernel does for it is. Prints JSON: pages a second of each pass, by round.
  */
-#include <getopt.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -34,13 +34,12 @@
 #include "base/atomic.h"
 #include "bench/measure.h"
 #include "codec/codec.h"
-#include "zswap/zswap.h"
+#include "zswap/internal.h"
 
 #define THREADS 2
 #define ROUNDS_MAX 99
 #define SLICES 16
-#define GROUP_MAX 4            /* passes */
-#define ROOM (PAGE_BYTES - 64) /* COMPRESSED_MAX of zswap/store.c */
+#define GROUP_MAX 4 /* passes */
 
 struct bench {
     struct account account;
@@ -86,15 +85,13 @@ static const unsigned char *page(const struct bench *b, size_t i)
 static void compress(struct worker *w)
 {
     for (size_t i = w->first; i < w->end; i++) {
-        if (codec_compress(w->context, w->out, ROOM, page(w->bench, i)) < 0) {
-            die("a page was not compressed");
-        }
+        must(codec_compress(w->context, w->out, ZSWAP_COMPRESSED_MAX, page(w->bench, i)), "compression", i);
     }
 }
 
 static size_t pack(struct codec_context *context, unsigned char *to, const unsigned char *from)
 {
-    int bytes = codec_compress(context, to, ROOM, from);
+    int bytes = codec_compress(context, to, ZSWAP_COMPRESSED_MAX, from);
     if (bytes > 0) {
         return (size_t)bytes;
     }
@@ -113,9 +110,7 @@ static void store_shifted(struct worker *w, size_t shift)
 {
     for (size_t i = w->first; i < w->end; i++) {
         size_t from = w->first_of_half + (i - w->first_of_half + shift) % w->half;
-        if (zswap_store(w->bench->zswap, (struct swap_entry){0, i}, page(w->bench, from))) {
-            die("a store failed");
-        }
+        must(zswap_store(w->bench->zswap, (struct swap_entry){0, i}, page(w->bench, from)), "store", i);
     }
 }
 
@@ -136,8 +131,9 @@ static void unpack(struct worker *w, size_t i)
     size_t bytes = b->packed_at[i + 1] - b->packed_at[i];
     if (bytes == PAGE_BYTES) {
         memcpy(w->out, from, PAGE_BYTES);
-    } else if (codec_decompress(w->context, codec_output_format(&b->codec), w->out, from, bytes)) {
-        die("a page was not decompressed");
+    } else {
+        must(codec_decompress(w->context, codec_output_format(&b->codec), w->out, from, bytes),
+             "decompression", i);
     }
 }
 
@@ -158,27 +154,23 @@ static void decompress_random(struct worker *w)
 static void load(struct worker *w)
 {
     for (size_t i = w->first; i < w->end; i++) {
-        if (zswap_load(w->bench->zswap, (struct swap_entry){0, i}, w->out)) {
-            die("a load failed");
-        }
+        must(zswap_load(w->bench->zswap, (struct swap_entry){0, i}, w->out), "load", i);
     }
 }
 
 static void load_random(struct worker *w)
 {
     for (size_t i = w->first; i < w->end; i++) {
-        if (zswap_load(w->bench->zswap, (struct swap_entry){0, w->bench->random[i]}, w->out)) {
-            die("a load failed");
-        }
+        uint32_t at = w->bench->random[i];
+        must(zswap_load(w->bench->zswap, (struct swap_entry){0, at}, w->out), "load", at);
     }
 }
 
 static void load_exclusive(struct worker *w)
 {
     for (size_t i = w->first; i < w->end; i++) {
-        if (zswap_load_exclusive(w->bench->zswap, (struct swap_entry){0, w->bench->random[i]}, w->out)) {
-            die("a load failed");
-        }
+        uint32_t at = w->bench->random[i];
+        must(zswap_load_exclusive(w->bench->zswap, (struct swap_entry){0, at}, w->out), "exclusive load", at);
     }
 }
 
@@ -197,17 +189,8 @@ static void make_cache(struct bench *b)
                                     .writeback = ZSWAP_WRITEBACK_OFF,
                                     .swap_cache = b->swap_cache};
     if (zswap_create(&b->zswap, &options) || zswap_area_create(b->zswap, 0, b->count)) {
-        die("no memory");
+        die("no memory for a cache of %zu pages", b->count);
     }
-}
-
-static void *map(size_t bytes)
-{
-    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (at == MAP_FAILED) {
-        die("no memory");
-    }
-    return at;
 }
 
 static void make_untouched(struct bench *b)
@@ -216,7 +199,7 @@ static void make_untouched(struct bench *b)
         if (b->kept[i]) {
             munmap(b->kept[i], b->count * PAGE_BYTES);
         }
-        b->kept[i] = map(b->count * PAGE_BYTES);
+        b->kept[i] = map_memory(b->count * PAGE_BYTES, false);
     }
 }
 
@@ -350,20 +333,20 @@ static void make_ready(struct bench *b, char **paths, size_t files, struct worke
     uint64_t seed = 42;
     b->memory.account = &b->account;
     b->pages = read_page_images(paths, files, b->count);
-    b->random = map(b->count * sizeof b->random[0]);
+    b->random = map_memory(b->count * sizeof b->random[0], false);
     fill_shuffled(b->random, 0, b->count / 2, &seed);
     fill_shuffled(b->random + b->count / 2, b->count / 2, b->count - b->count / 2, &seed);
     if (swap_cache_create(&b->swap_cache, &b->memory, 64)) {
-        die("no memory");
+        die("no memory for codecs and a swap cache");
     }
     for (unsigned i = 0; i < THREADS; i++) {
-        workers[i] = (struct worker){.out = map(2 * PAGE_BYTES)};
+        workers[i] = (struct worker){.out = map_memory(2 * PAGE_BYTES, false)};
         if (codec_context_create(&workers[i].context, &b->memory, &b->codec)) {
-            die("no memory");
+            die("no memory for codecs and a swap cache");
         }
     }
-    b->packed = map(b->count * PAGE_BYTES);
-    b->packed_at = map((b->count + 1) * sizeof b->packed_at[0]);
+    b->packed = map_memory(b->count * PAGE_BYTES, false);
+    b->packed_at = map_memory((b->count + 1) * sizeof b->packed_at[0], false);
     for (size_t i = 0; i < b->count; i++) {
         b->packed_at[i + 1] =
             b->packed_at[i] + pack(workers[0].context, b->packed + b->packed_at[i], page(b, i));
@@ -376,7 +359,7 @@ static void check(const struct bench *b, struct worker *w)
     for (size_t i = 0; i < b->count; i++) {
         if (zswap_load(b->zswap, (struct swap_entry){0, i}, w->out) ||
             memcmp(w->out, page(b, i), PAGE_BYTES)) {
-            die("a page came back wrong");
+            die("page %zu came back wrong", i);
         }
     }
 }
@@ -413,42 +396,33 @@ static void print_json(const struct bench *b, unsigned rounds, unsigned threads)
     printf("]}\n");
 }
 
+static const char usage[] =
+    "bench-store-load [--rounds N] [--mib N] [--threads 1] [--codec NAME] [--pool NAME] FILE...\n"
+    "Store and load through the cache, and the bare codec, on the same N MiB (128) of pages, as JSON: pages\n"
+    "a second, in each of N (15) rounds. FILEs have raw pages, of tools/page-images.py.\n";
+
 int main(int argc, char **argv)
 {
-    static const struct option long_options[] = {
-        {"rounds", required_argument, NULL, 'r'},  {"mib", required_argument, NULL, 'm'},
-        {"threads", required_argument, NULL, 't'}, {"codec", required_argument, NULL, 'c'},
-        {"pool", required_argument, NULL, 'p'},    {0}};
     static struct bench bench;
     struct worker workers[THREADS];
     unsigned rounds = 15, mib = 128, threads = THREADS;
     const char *codec = "lz4", *pool = "zsmalloc";
-    for (int c; (c = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
-        switch (c) {
-        case 'r':
-            rounds = number_of(optarg, ROUNDS_MAX);
-            break;
-        case 'm':
-            mib = number_of(optarg, 1 << 14);
-            break;
-        case 't':
-            threads = number_of(optarg, THREADS);
-            break;
-        case 'c':
-            codec = optarg;
-            break;
-        case 'p':
-            pool = optarg;
-            break;
-        default:
-            return 2;
-        }
-    }
-    if (optind >= argc || codec_parse(codec, &bench.codec) || !(bench.pool = pool_by_name(pool))) {
-        die("wanted: [--rounds N] [--mib N] [--threads 1] [--codec NAME] [--pool NAME] FILE...");
+    int first = program_start(
+        argc, argv, usage,
+        (struct program_option[]){{"--rounds", .number = &rounds, .least = 1, .most = ROUNDS_MAX},
+                                  {"--mib", .number = &mib, .least = 1, .most = 1 << 14},
+                                  {"--threads", .number = &threads, .least = 1, .most = THREADS},
+                                  {"--codec", .text = &codec},
+                                  {"--pool", .text = &pool},
+                                  {0}},
+        1, INT_MAX);
+    bench.codec = codec_named(codec);
+    bench.pool = pool_by_name(pool);
+    if (!bench.pool) {
+        die("no pool is called %s; there are %s", pool, pool_list());
     }
     bench.count = (size_t)mib << (20 - PAGE_SHIFT);
-    make_ready(&bench, argv + optind, (size_t)(argc - optind), workers);
+    make_ready(&bench, argv + first, (size_t)(argc - first), workers);
     for (unsigned round = 0; round < rounds; round++) {
         for (unsigned t = 0; t < threads; t++) {
             for (size_t g = 0; g < GROUPS; g++) {

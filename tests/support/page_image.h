@@ -3,6 +3,7 @@
 #ifndef UZSWAP_TESTS_PAGE_IMAGE_H
 #define UZSWAP_TESTS_PAGE_IMAGE_H
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -12,23 +13,30 @@
 
 struct page_image {
     const unsigned char *bytes;
-    size_t pages; /* 0: the file cannot be read, or holds no page */
+    size_t pages;
 };
 
-static inline struct page_image page_image_open(const char *path)
+/* 0 or -errno; -EINVAL: not whole pages, and at least one. */
+static inline int page_image_open(struct page_image *image, const char *path)
 {
-    struct page_image image = {0};
     struct stat status;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    size_t pages = fd >= 0 && !fstat(fd, &status) ? (size_t)status.st_size / PAGE_BYTES : 0;
-    void *at = pages ? mmap(NULL, pages * PAGE_BYTES, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
-    if (fd >= 0) {
-        close(fd);
+    if (fd < 0) {
+        return -errno;
     }
-    if (at != MAP_FAILED) {
-        image = (struct page_image){.bytes = at, .pages = pages};
+    int error = fstat(fd, &status) ? -errno : 0;
+    if (!error && (!S_ISREG(status.st_mode) || !status.st_size || status.st_size % (off_t)PAGE_BYTES)) {
+        error = S_ISDIR(status.st_mode) ? -EISDIR : -EINVAL;
     }
-    return image;
+    void *at = error ? MAP_FAILED : mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (!error && at == MAP_FAILED) {
+        error = -errno;
+    }
+    close(fd);
+    if (!error) {
+        *image = (struct page_image){.bytes = at, .pages = (size_t)status.st_size / PAGE_BYTES};
+    }
+    return error;
 }
 
 static inline void page_image_close(struct page_image *image)

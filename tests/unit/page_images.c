@@ -12,7 +12,7 @@ static void open_image(const char *name)
 {
     char path[512];
     snprintf(path, sizeof path, "%s/%s.pages", UZSWAP_TEST_DATA, name);
-    image = page_image_open(path);
+    REQUIRE(page_image_open(&image, path) == 0);
     REQUIRE(image.pages >= 100);
 }
 
