@@ -75,7 +75,8 @@ struct zswap {
     struct dedup *dedup;         /* NULL = off */
     struct counter_shard *counters;
 
-    /* One compaction, or one trim of the index, at a time; an area that it has found stays whole. Only tried, but by who destroys an area. */
+    /* One compaction, or one trim of the index, at a time; an area that it has found stays whole. Only tried, but
+     * by who destroys an area. */
     struct mutex compact_lock;
 
     size_t max_pool_bytes; /* atomic, relaxed: a recent value will do */
@@ -123,7 +124,8 @@ void count_change(struct zswap *z, uint64_t old, uint64_t next);
 /* The object that an entry's content names is freed, or the reference ended. */
 void release_object(void *zswap, uint64_t content);
 
-/* Hints: the object that `word` names, if there is one in the pool, may soon be read, or freed and with `reuse` another stored. */
+/* Hints: the object that `word` names, if there is one in the pool, may soon be read, or freed and with `reuse`
+ * another stored. */
 static inline void prepare_read(struct zswap *z, uint64_t word)
 {
     if (entry_kind(word) == ENTRY_POOL && z->pool->ops->prepare_read && !entry_is_reference(word)) {
@@ -147,14 +149,15 @@ int decode_object(struct zswap *z, struct context *context, uint64_t word, void 
 /* invalidate.c: zswap_invalidate_range in an area that may no longer be in the table. */
 uint64_t invalidate_in_area(struct zswap *z, struct area *area, uint64_t first, uint64_t pages);
 
-/* The entry will soon be replaced, or removed: asks for what that touches beyond its word and links, which are here, or on
- * their way (area_prefetch). */
+/* The entry will soon be replaced, or removed: asks for what that touches beyond its word and links, which are
+ * here, or on their way (area_prefetch). */
 void prepare_removal(struct zswap *z, struct area *area, uint64_t offset, bool replaced);
 
 /* Looks for index memory that entries have left one by one, a step in each area. Bytes given back. */
 size_t trim_index(struct zswap *z);
 
-/* compact.c: what pool.h calls compact. False, and nothing is done, where objects never move and while another thread is at it. */
+/* compact.c: what pool.h calls compact. False, and nothing is done, where objects never move and while another
+ * thread is at it. */
 bool compact_pool(struct zswap *z, size_t bytes, size_t *won);
 
 /* Returns once no compaction knows an area that was taken out of the table before. */

@@ -2,19 +2,20 @@
 /*
  * Victims: who is written back next.
  *
- * The oldest, strictly in LRU order; the areas take turns. An entry that was loaded since it was stored goes to the young
- * end instead, once; so does one whose page is in transition elsewhere. With each victim of zbud its buddy goes along, or no page
- * would come free. zsmalloc names no such peers: bench/shrink_victims.c compares, in a churned pool,
+ * The oldest, strictly in LRU order; the areas take turns. An entry that was loaded since it was stored goes to the
+ * young end instead, once; so does one whose page is in transition elsewhere. With each victim of zbud its buddy
+ * goes along, or no page would come free. zsmalloc names no such peers: bench/shrink_victims.c compares, in a
+ * churned pool,
  *
  *   oldest     strict order; compaction draws together what is left, once the freed objects are really gone
  *   peers      with each victim all that is left in its chain, if that is little
  *   window     of the oldest N batches, first those whose chains lie within these the most
  *
  * Nothing wins over strict order. The oldest entries of a class went into the same chains one after the other, but
- * replacements mix them, and compaction packs what is left, so nearly empty chains are rare. Peers of chains that are down to a
- * quarter change the bytes written and copied for a page given back by 0 to 4 %, with one victim of a hundred younger
- * than 40 to 70 % of the pool; windows by 3 % either way. Smaller ones do next to nothing. So what empties a chain is
- * compaction, which follows the batch (shrinker.c), sparsest chains first.
+ * replacements mix them, and compaction packs what is left, so nearly empty chains are rare. Peers of chains that
+ * are down to a quarter change the bytes written and copied for a page given back by 0 to 4 %, with one victim of a
+ * hundred younger than 40 to 70 % of the pool; windows by 3 % either way. Smaller ones do next to nothing. So what
+ * empties a chain is compaction, which follows the batch (shrinker.c), sparsest chains first.
  */
 #include "zswap/writeback.h"
 
