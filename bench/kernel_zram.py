@@ -15,7 +15,7 @@ import random
 import struct
 import time
 
-from kernel_zswap import Unavailable, write
+from kernel_switch import KernelSwitch, Unavailable, write
 
 CONTROL = pathlib.Path("/sys/class/zram-control")
 PAGE = 4096
@@ -45,29 +45,25 @@ def remove(number):
             time.sleep(0.1)
 
 
-class KernelZram:
+def require_usable():
+    if os.geteuid() != 0:
+        raise Unavailable("a zram device needs root")
+    if not CONTROL.exists():
+        raise Unavailable("this kernel has no zram (/sys/class/zram-control is missing)")
+
+
+class KernelZram(KernelSwitch):
     """with KernelZram(image, ...) as zram: stages = zram.run(payload)"""
 
     def __init__(self, image, compressor="lz4", seed=42):
+        super().__init__()
         self.image, self.compressor = pathlib.Path(image), compressor
         self.random = random.Random(seed)
-        self.undo = contextlib.ExitStack()
 
-    def __enter__(self):
-        if os.geteuid() != 0:
-            raise Unavailable("a zram device needs root")
-        if not CONTROL.exists():
-            raise Unavailable("this kernel has no zram (/sys/class/zram-control is missing)")
-        try:
-            self.add_device()
-            self.load_pages()
-        except BaseException:
-            self.undo.close()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self.undo.close()
+    def switch_on(self):
+        require_usable()
+        self.add_device()
+        self.load_pages()
 
     def add_device(self):
         try:

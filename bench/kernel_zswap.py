@@ -5,26 +5,16 @@ A memory cgroup holds the program to its memory, a swap file on a disk takes wha
 stands between them. Everything that is changed is undone in reverse order, also when the program is interrupted
 (the caller turns SIGTERM into an exception).
 """
-import contextlib
 import os
 import pathlib
 import subprocess
+
+from kernel_switch import KernelSwitch, Unavailable, write
 
 PARAMETERS = pathlib.Path("/sys/module/zswap/parameters")
 READAHEAD = pathlib.Path("/proc/sys/vm/page-cluster")
 CGROUP = pathlib.Path("/sys/fs/cgroup")
 SWAP_BYTES = 2 << 30
-
-
-class Unavailable(Exception):
-    """Why the kernel's zswap cannot be measured here."""
-
-
-def write(path, text):
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise Unavailable(f"cannot write {text!r} to {path}: {error.strerror}") from error
 
 
 def set_parameter(undo, name, value):
@@ -93,35 +83,27 @@ def end(process):
         process.wait()
 
 
-class KernelZswap:
+class KernelZswap(KernelSwitch):
     """with KernelZswap(...) as z: z.run(command)"""
 
     def __init__(self, limit, compressor, folder):
+        super().__init__()
         self.limit, self.folder = limit, folder
         self.compressor = compressor
-        self.undo = contextlib.ExitStack()
 
-    def __enter__(self):
+    def switch_on(self):
         if os.geteuid() != 0:
             raise Unavailable("switching the kernel's zswap on needs root")
         if not PARAMETERS.exists():
             raise Unavailable("this kernel has no zswap (/sys/module/zswap is missing)")
         try:
-            try:
-                set_parameter(self.undo, "compressor", self.compressor)
-            except Unavailable:
-                self.compressor = (PARAMETERS / "compressor").read_text().strip()
-            set_parameter(self.undo, "enabled", "Y")
-            self.undo.callback(READAHEAD.write_text, READAHEAD.read_text())
-            make_swap(self.undo, self.folder)
-            self.group = make_cgroup(self.undo, self.limit)
-        except BaseException:
-            self.undo.close()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self.undo.close()
+            set_parameter(self.undo, "compressor", self.compressor)
+        except Unavailable:
+            self.compressor = (PARAMETERS / "compressor").read_text().strip()
+        set_parameter(self.undo, "enabled", "Y")
+        self.undo.callback(READAHEAD.write_text, READAHEAD.read_text())
+        make_swap(self.undo, self.folder)
+        self.group = make_cgroup(self.undo, self.limit)
 
     def start(self, command, readahead, **kwargs):
         """Starts the command in the cgroup, the kernel reading 2^readahead pages at once."""
