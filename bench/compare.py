@@ -140,7 +140,7 @@ def print_memory(options, figures, zswap):
 
 def main():
     options = arguments()
-    interruption.leave_by_exception()
+    interruption.leave_by_exception("bench")
     needed = [options.build / "tests/e2e/touch"] + ([options.build / "uzswap"] if options.only != "kernel" else [])
     for path in needed:
         if not path.exists():

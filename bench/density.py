@@ -17,11 +17,14 @@ import subprocess
 import sys
 import time
 
+import command_line
 import interruption
 import kernel_zram
 import plots
 
+NAME = "density.py"
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+PROGRAM = "bench/bench-density"  # in the build folder
 MIB = 1 << 20
 DATA = ["redis", "sqlite", "python", "compiler", "java", "chromium"]
 LIBRARIES = {"jemalloc": "libjemalloc.so.2", "mimalloc": "libmimalloc.so.2"}  # loaded before the program
@@ -38,13 +41,15 @@ def arguments():
     parser.add_argument("--out", type=pathlib.Path, help="folder for plot and figures (default BUILD/bench)")
     parser.add_argument("--images", type=pathlib.Path, help="folder of the page images (default BUILD/bench-images)")
     parser.add_argument("--fresh", action="store_true", help="take the images anew")
-    parser.add_argument("--image-mib", default=96, type=int, help="memory of each program (default 96)")
-    parser.add_argument("--mib", default=128, type=int, help="compressed bytes in the pool (default 128)")
+    parser.add_argument("--image-mib", default=96, type=command_line.positive, help="memory of each program (default 96)")
+    parser.add_argument("--mib", default=128, type=command_line.positive, help="compressed bytes in the pool (default 128)")
     parser.add_argument("--codec", default="lz4", help="default lz4; the kernel is measured with lz4 only")
     parser.add_argument("--data", action="append", choices=DATA, help="only these programs")
     parser.add_argument("--pools", action="append", choices=list(POOLS), help="only these pools")
     parser.add_argument("--update", type=pathlib.Path, metavar="FILE", help="put the tables into this document (docs/pools.md)")
     options = parser.parse_args()
+    if options.update and (options.data or options.pools):
+        parser.error("--update needs all programs and pools: without --data and --pools")
     options.out = options.out or options.build / "bench"
     options.images = options.images or options.build / "bench-images"
     options.data, options.pools = options.data or DATA, options.pools or list(POOLS)
@@ -58,6 +63,19 @@ def say(text):
 
 # ---- images
 
+def run_to_its_end(command):
+    """The status. If we are interrupted, the program is told, and given the time to end what it has started."""
+    process = None
+    try:
+        process = subprocess.Popen(command, stdout=sys.stderr)
+        return process.wait()
+    except BaseException:
+        if process:
+            process.terminate()
+            process.wait()
+        raise
+
+
 def take_images(options):
     """{data set: path} of those that this machine can make."""
     folder = options.images / str(options.image_mib)
@@ -65,26 +83,21 @@ def take_images(options):
     missing = [name for name, path in paths.items() if options.fresh or not path.exists()]
     if missing:
         say(f"taking page images: {', '.join(missing)}")
-        subprocess.run([ROOT / "tools/page-images.py", "make", *missing, "--folder", folder, "--mib", str(options.image_mib)],
-                       check=True, stdout=sys.stderr)
+        status = run_to_its_end([ROOT / "tools/page-images.py", "make", *missing, "--folder", folder, "--mib", str(options.image_mib)])
+        if status not in (0, 1):
+            sys.exit(f"{NAME}: page-images.py failed (status {status})")
     found = {name: path for name, path in paths.items() if path.exists()}
     if not found:
-        sys.exit("density.py: no page image could be taken")
+        sys.exit(f"{NAME}: no page image could be taken")
     return found
 
 
 # ---- measurements
 
 def measure(options, pool, image, mib, speed=True):
-    environment = {**os.environ, **({"LD_PRELOAD": LIBRARIES[pool]} if pool in LIBRARIES else {})}
-    command = [options.build / "bench/bench-density", "--pool", pool, "--codec", options.codec, "--mib", str(mib), image,
-               *([] if speed else ["--no-speed"])]
-    try:
-        return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment).stdout)
-    except FileNotFoundError:
-        sys.exit(f"density.py: {command[0]} is not there: build first (make)")
-    except subprocess.CalledProcessError as error:
-        sys.exit(f"density.py: bench-density --pool {pool} failed: {error}")
+    environment = {"LD_PRELOAD": LIBRARIES[pool]} if pool in LIBRARIES else {}
+    return command_line.run_json(NAME, options.build / PROGRAM, "--pool", pool, "--codec", options.codec, "--mib", mib, image,
+                                 *([] if speed else ["--no-speed"]), **environment)
 
 
 def measure_kernel(image, payload):
@@ -105,14 +118,32 @@ def usable_pools(options):
             say(f"{pool} is not measured: {LIBRARIES[pool]} is not installed")
         elif pool == "kernel" and options.codec != "lz4":
             say("the kernel's zsmalloc is not measured: it is given lz4 only")
+        elif pool == "kernel" and not kernel_usable():
+            pass
         else:
             usable.append(pool)
     return usable
 
 
-def measure_all(options, images):
+def kernel_usable():
+    try:
+        kernel_zram.require_usable()
+    except kernel_zram.Unavailable as reason:
+        say(f"the kernel's zsmalloc is not measured: {reason}")
+        return False
+    return True
+
+
+def require_all(options, have, wanted):
+    """A document gets all of its rows anew, or none."""
+    missing = [name for name in wanted if name not in have]
+    if options.update and missing:
+        sys.exit(f"{NAME}: {options.update} is left as it is: {', '.join(missing)} missing")
+
+
+def measure_all(options, images, pools):
     """{(data set, pool): figures}, {(data set, MiB): figures of zsmalloc}"""
-    results, sizes, pools = {}, {}, usable_pools(options)
+    results, sizes = {}, {}
     for name, image in images.items():
         for pool in list(pools):
             start = time.monotonic()
@@ -124,6 +155,7 @@ def measure_all(options, images):
                 except kernel_zram.Unavailable as reason:
                     say(f"the kernel's zsmalloc is not measured: {reason}")
                     pools.remove(pool)
+                    require_all(options, pools, POOLS)
                     continue
             say(f"{name}, {pool}: {time.monotonic() - start:.0f} s")
         for mib in SIZES if "zsmalloc" in pools else []:
@@ -150,7 +182,9 @@ def percent(value):
 def data_table(results, images):
     rows = []
     for name in images:
-        figures = next(f for (data, pool), f in results.items() if data == name and pool != "kernel")
+        figures = next((f for (data, pool), f in results.items() if data == name and pool != "kernel"), None)
+        if not figures:
+            continue
         pages = figures["pages"]
         rows.append([name, f"{pages * 4096 / MIB:,.0f}", percent(100 * figures["same_filled"] / pages),
                      percent(100 * figures["raw"] / pages), f"{figures['mean_bytes']:,.0f}"])
@@ -227,14 +261,26 @@ def print_table(table):
                         for i, (cell, width) in enumerate(zip(row, widths))).rstrip())
 
 
+def all_tables(results, sizes, images):
+    return [data_table(results, images), density_table(results), size_table(sizes), loss_table(results), metadata_table(results),
+            speed_table(results), compaction_table(results)]
+
+
+def check_document(path):
+    """Before anything is measured."""
+    text = path.read_text(encoding="utf-8")
+    for title, _, _ in all_tables({}, {}, {}):
+        if f"<!-- {title} -->\n" not in text:
+            sys.exit(f"{NAME}: {path} has no place for '{title}'")
+    path.open("a", encoding="utf-8").close()
+
+
 def update_document(path, tables):
     """Puts each table in the place of the one that stands below `<!-- its title -->`."""
     text = path.read_text(encoding="utf-8")
     for title, header, rows in tables:
         lines = "".join("| " + " | ".join(cells) + " |\n" for cells in (header, ["---"] * len(header), *rows))
-        text, count = re.subn(rf"(<!-- {re.escape(title)} -->\n)(?:\|.*\n)*", lambda found: found[1] + lines, text)
-        if not count:
-            sys.exit(f"density.py: {path} has no place for '{title}'")
+        text = re.sub(rf"(<!-- {re.escape(title)} -->\n)(?:\|.*\n)*", lambda found: found[1] + lines, text)
     path.write_text(text, encoding="utf-8")
 
 
@@ -259,13 +305,18 @@ def draw(options, results, images):
 
 def main():
     options = arguments()
-    interruption.leave_by_exception()
-    options.out.mkdir(parents=True, exist_ok=True)
+    interruption.leave_by_exception(NAME)
+    command_line.require(NAME, options.build / PROGRAM)
+    if options.update:
+        check_document(options.update)
+    pools = usable_pools(options)
+    require_all(options, pools, POOLS)
+    command_line.make_folder(options.out)
     start = time.monotonic()
     images = take_images(options)
-    results, sizes = measure_all(options, images)
-    tables = [data_table(results, images), density_table(results), size_table(sizes), loss_table(results), metadata_table(results),
-              speed_table(results), compaction_table(results)]
+    require_all(options, images, DATA)
+    results, sizes = measure_all(options, images, pools)
+    tables = all_tables(results, sizes, images)
     for table in tables:
         if table[2]:
             print_table(table)
@@ -278,9 +329,10 @@ def main():
         {f"{data}, {what}": f for (data, what), f in [*results.items(), *sizes.items()]}, indent=1) + "\n")
     draw(options, results, images)
     if options.update:
-        update_document(options.update, [table for table in tables if table[2]])
+        update_document(options.update, tables)
     say(f"took {time.monotonic() - start:.0f} s")
 
 
 if __name__ == "__main__":
-    main()
+    with command_line.errors_of_one_line(NAME):
+        main()

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Leaving by an exception when interrupted, so that what was switched on in the kernel is switched off again."""
+"""Leaving by an exception when interrupted, so that what was switched on in the kernel is switched off again, and what was
+started is ended."""
 import signal
 import sys
 
 INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def interrupted(*_):
-    """Undisturbed by a second signal."""
-    for number in INTERRUPTIONS:
-        signal.signal(number, signal.SIG_IGN)
-    sys.exit("bench: interrupted")
+def leave_by_exception(name):
+    """Once: what is put back is undisturbed by a second signal. nohup is respected."""
+    def interrupted(*_):
+        for number in INTERRUPTIONS:
+            signal.signal(number, signal.SIG_IGN)
+        sys.exit(f"{name}: interrupted")
 
-
-def leave_by_exception():
     for number in INTERRUPTIONS:
-        signal.signal(number, interrupted)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, interrupted)

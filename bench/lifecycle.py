@@ -12,11 +12,11 @@ import math
 import pathlib
 import re
 import statistics
-import subprocess
-import sys
 
+import command_line
 import plots
 
+NAME = "lifecycle.py"
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LIFECYCLES = ["baseline", "getput", "cas", "production"]
 COLOURS = ["#999999", "#e69f00", "#56b4e9", "#009e73"]
@@ -52,20 +52,11 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=ROOT / "build", type=pathlib.Path)
     parser.add_argument("--out", type=pathlib.Path, help="folder for plots and figures (default BUILD/bench)")
-    parser.add_argument("--rounds", default=15, type=int)
-    parser.add_argument("--milliseconds", default=10, type=int, help="of each measure in each round")
+    parser.add_argument("--rounds", default=15, type=command_line.positive)
+    parser.add_argument("--milliseconds", default=10, type=command_line.positive, help="of each measure in each round")
     options = parser.parse_args()
     options.out = options.out or options.build / "bench"
     return options
-
-
-def run(program, *words):
-    try:
-        return json.loads(subprocess.run([program, *words], check=True, stdout=subprocess.PIPE).stdout)
-    except FileNotFoundError:
-        sys.exit(f"lifecycle.py: {program} is not there: build first (make)")
-    except subprocess.CalledProcessError as error:
-        sys.exit(f"lifecycle.py: {program} failed: {error}")
 
 
 class Rates:
@@ -184,11 +175,12 @@ def draw(out, rates):
 
 def main():
     options = arguments()
-    options.out.mkdir(parents=True, exist_ok=True)
     folder = options.build / "bench"
-    counts = run(folder / "bench-lifecycle-count")
-    results = run(folder / "bench-lifecycle", "--json", "--rounds", str(options.rounds),
-                  "--milliseconds", str(options.milliseconds))
+    command_line.require(NAME, folder / "bench-lifecycle-count")
+    command_line.make_folder(options.out)
+    counts = command_line.run_json(NAME, folder / "bench-lifecycle-count")
+    results = command_line.run_json(NAME, folder / "bench-lifecycle", "--json", "--rounds", options.rounds,
+                                    "--milliseconds", options.milliseconds)
     rates = Rates(results)
     rows = ratios(rates)
     print_rows("ns a verb, 1 thread, 8 bytes", verb_rows(rates, "bare"), 1)
@@ -206,4 +198,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with command_line.errors_of_one_line(NAME):
+        main()

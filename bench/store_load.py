@@ -9,9 +9,11 @@ import argparse
 import json
 import pathlib
 import statistics
-import subprocess
 import sys
 
+import command_line
+
+NAME = "store_load.py"
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # Group, what, over which pass of the group; at most.
@@ -33,15 +35,6 @@ SCALING = [
     (3, "load, random", "decompress, random", 1.9),
     (4, "load, exclusive", "decompress, random", None),
 ]
-
-
-def run(program, *words):
-    try:
-        return json.loads(subprocess.run([program, *map(str, words)], check=True, stdout=subprocess.PIPE).stdout)
-    except FileNotFoundError:
-        sys.exit(f"store_load.py: {program} is not there: build first (make)")
-    except subprocess.CalledProcessError as error:
-        sys.exit(f"store_load.py: {program} failed: {error}")
 
 
 def verdict(value, target, at_most):
@@ -114,33 +107,39 @@ def page_images():
     return images
 
 
-def main():
+def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=ROOT / "build", type=pathlib.Path)
     parser.add_argument("--out", type=pathlib.Path, help="folder for the figures (default BUILD/bench)")
-    parser.add_argument("--rounds", default=9, type=int)
-    parser.add_argument("--mib", default=128, type=int, help="of pages")
+    parser.add_argument("--rounds", default=9, type=command_line.positive)
+    parser.add_argument("--mib", default=128, type=command_line.positive, help="of pages")
     parser.add_argument("--threads", default=2, type=int, choices=(1, 2), help="at most")
     parser.add_argument("--codec", default="lz4")
     parser.add_argument("--pool", default="zsmalloc")
     parser.add_argument("pages", nargs="*", type=pathlib.Path, help="files of raw pages (default: those of tests/data)")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main():
+    options = arguments()
     folder = options.build / "bench"
     out = options.out or folder
+    command_line.require(NAME, folder / "bench-store-load")
+    command_line.make_folder(out)
     pages = options.pages or page_images()
     size = ("--mib", options.mib)
-    results = run(folder / "bench-store-load", "--rounds", options.rounds, *size, "--threads", options.threads,
-                  "--codec", options.codec, "--pool", options.pool, *pages)
+    results = command_line.run_json(NAME, folder / "bench-store-load", "--rounds", options.rounds, *size,
+                                    "--threads", options.threads, "--codec", options.codec, "--pool", options.pool, *pages)
     print_table(results, Passes(results))
     rocksdb = None
     if (folder / "bench-against-rocksdb").exists():
-        rocksdb = run(folder / "bench-against-rocksdb", "--rounds", options.rounds, *size, *pages)
+        rocksdb = command_line.run_json(NAME, folder / "bench-against-rocksdb", "--rounds", options.rounds, *size, *pages)
         print_rocksdb(rocksdb)
     else:
         print("\n# not against RocksDB: bench-against-rocksdb needs librocksdb-dev and a C++ compiler")
-    out.mkdir(parents=True, exist_ok=True)
     (out / "store-load.json").write_text(json.dumps({"bare": results, "rocksdb": rocksdb}) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    with command_line.errors_of_one_line(NAME):
+        main()

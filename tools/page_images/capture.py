@@ -6,12 +6,14 @@ main thread's stack (it holds the environment) and all that belongs to a file, w
 (src/cli/sample.c) looks at files' private pages too: it asks what uzswap would manage, this asks what the program made.
 """
 import array
+import errno
 import os
 import random
 
 PAGE = 4096
 PRESENT, FILE_OR_SHARED = 1 << 63, 1 << 61
 BATCH = 1 << 16  # pagemap entries read at once
+PF_KTHREAD = 0x200000
 
 
 class CaptureError(Exception):
@@ -45,11 +47,29 @@ def resident(pagemap, begin, end):
     return addresses
 
 
+def is_kernel_thread(pid):
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return bool(int(file.read().rpartition(b")")[2].split()[6]) & PF_KTHREAD)
+    except OSError:
+        return False
+
+
+def why_not(pid, error):
+    if isinstance(error, PermissionError):
+        return f"the memory of process {pid} may not be read ({error.strerror}): run as its owner or root (in a container: with CAP_SYS_PTRACE)"
+    if error.errno in (errno.ENOENT, errno.ESRCH):
+        return f"there is no process {pid}"
+    return f"cannot read the memory of process {pid}: {error.strerror}"
+
+
 class Process:
     """An open process. Its memory may change meanwhile, unless it is stopped: a page that has gone is left out."""
 
     def __init__(self, pid):
         self.fds = []
+        if is_kernel_thread(pid):
+            raise CaptureError(f"process {pid} is a kernel thread: it has no memory of its own")
         try:
             for name in ("pagemap", "mem"):
                 self.fds.append(os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC))
@@ -57,7 +77,7 @@ class Process:
             self.addresses = [a for span in mappings(pid) for a in resident(pagemap, *span)]
         except OSError as error:
             self.close()
-            raise CaptureError(f"cannot read the memory of process {pid}: {error.strerror}") from error
+            raise CaptureError(why_not(pid, error)) from error
 
     def read(self, address):
         """The page, None if it has gone."""

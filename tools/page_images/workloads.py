@@ -37,19 +37,29 @@ def write_text(path):
     path.write_text("\n\n".join(source.read_text(encoding="utf-8") for source in sources), encoding="utf-8")
 
 
-def end_tree(pid):
-    """Ends a process and all that descend from it. What it left behind has become a child of ours."""
+def end_children(but):
+    """Ends our children and all that descend from them, but those whose ids are given. What a child leaves behind becomes a
+    child of ours."""
     while True:
-        living = [p for p in capture.tree(os.getpid()) if p != os.getpid()]
-        if pid not in living and not living:
+        living = [p for child in capture.children(os.getpid()) if child not in but for p in capture.tree(child)]
+        if not living:
             return
         for p in living:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(p, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(p, os.WNOHANG)
         time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def cleaned_up(folder, strangers):
+    """`strangers` were there before: a shell may have started them, and then become us."""
+    try:
+        yield
+    finally:
+        end_children(but=strangers)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Session:
@@ -97,15 +107,16 @@ def running(name, mib):
     program, recipe = WORKLOADS[name]
     if not shutil.which(program, path="/usr/bin:/bin"):
         raise Unavailable(f"{program} is not installed")
+    strangers = set(capture.tree(os.getpid()))
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    with tempfile.TemporaryDirectory(prefix="page-images-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        session = Session(pathlib.Path(folder))
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="page-images-", dir="/tmp"))
+    # Twice, as the first may be interrupted: but once only.
+    with cleaned_up(folder, strangers), cleaned_up(folder, strangers):
         try:
-            yield recipe(session, mib)
-        finally:
-            if session.process:
-                end_tree(session.process.pid)
-                session.process.poll()
+            pids = recipe(Session(folder), mib)
+        except OSError as error:
+            raise Unavailable(f"{program}: {error.strerror or error}") from error
+        yield pids
 
 
 # ---- Redis: sessions as JSON, users as hashes, counters, queues, ranks, texts, and files that are compressed already
@@ -257,7 +268,9 @@ def java(session, mib):
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(session.folder), "LANG": "C.UTF-8"}
     if not shutil.which("javac", path="/usr/bin:/bin"):
         raise Unavailable("javac is not installed")
-    subprocess.run(["javac", "Heap.java"], cwd=session.folder, env=environment, check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run(["javac", "Heap.java"], cwd=session.folder, env=environment, check=False, stdout=subprocess.DEVNULL)
+    if done.returncode:
+        raise Unavailable(f"javac failed (status {done.returncode})")
     session.start("java", f"-Xmx{mib}m", "-XX:-UsePerfData", "-cp", ".", "Heap", "text.txt", stdout=subprocess.PIPE)
     session.wait_line(b"ready")
     return [session.process.pid]
@@ -283,6 +296,8 @@ def chromium(session, mib):
                   f"file://{session.folder}/page.html", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     session.wait_line(b"orders are ready")
     renderers = [pid for pid in capture.tree(session.process.pid) if is_renderer(pid)]
+    if not renderers:
+        raise Unavailable("chromium has no process that renders")
     largest = max(renderers, key=capture.resident_bytes)
     os.kill(largest, signal.SIGSTOP)
     return [largest]
