@@ -40,7 +40,9 @@ static void say_pool(const struct report *r)
 static void say_shared(const struct report *r)
 {
     const struct session_process *sum = &r->sum;
-    if (sum->deduplicated_pages) {
+    if (r->options->deduplicate && !sum->deduplicated_pages) {
+        say("shared  no page at the end");
+    } else if (r->options->deduplicate) {
         say("shared  %s page%s at the end shared %s object%s, which saved %s",
             grouped(sum->deduplicated_pages), plural(sum->deduplicated_pages), grouped(sum->shared_objects),
             plural(sum->shared_objects), sized(sum->deduplicated_bytes));
