@@ -18,8 +18,8 @@
 #define SESSION_PROCESSES 512
 #define SESSION_ENVIRONMENT "UZSWAP_SESSION"
 
-/* Figures of what is now (they rise and fall), and one high-water mark. */
-#define SESSION_LEVELS(X)                                                                                    \
+/* Figures of what is now (they rise and fall), and one high-water mark; by the statistics that they come from. */
+#define SESSION_ZSWAP_LEVELS(X)                                                                              \
     X(stored_pages)                                                                                          \
     X(same_filled_pages)                                                                                     \
     X(stored_incompressible_pages)                                                                           \
@@ -29,24 +29,18 @@
     X(deduplicated_bytes)                                                                                    \
     X(device_pages)                                                                                          \
     X(device_bytes)                                                                                          \
-    X(over_budget_bytes)                                                                                     \
     X(shrink_step_bytes)
+#define SESSION_REGION_LEVELS(X) X(over_budget_bytes)
+#define SESSION_LEVELS(X)                                                                                    \
+    SESSION_ZSWAP_LEVELS(X)                                                                                  \
+    SESSION_REGION_LEVELS(X)
 
-/* Figures that only grow. */
-#define SESSION_EVENTS(X)                                                                                    \
+/* Figures that only grow, likewise. */
+#define SESSION_ZSWAP_EVENTS(X)                                                                              \
     X(written_back_pages)                                                                                    \
     X(written_back_bytes)                                                                                    \
     X(duplicate_entry)                                                                                       \
     X(pool_limit_hit)                                                                                        \
-    X(faults)                                                                                                \
-    X(refaults)                                                                                              \
-    X(zero_fills)                                                                                            \
-    X(pool_loads)                                                                                            \
-    X(device_loads)                                                                                          \
-    X(evicted_pages)                                                                                         \
-    X(move_refused)                                                                                          \
-    X(copied_out)                                                                                            \
-    X(poisoned_pages)                                                                                        \
     X(reject_reclaim_fail)                                                                                   \
     X(reject_alloc_fail)                                                                                     \
     X(reject_kmemcache_fail)                                                                                 \
@@ -66,6 +60,19 @@
     X(compactions_vain)                                                                                      \
     X(pages_compacted)                                                                                       \
     X(objects_moved)
+#define SESSION_REGION_EVENTS(X)                                                                             \
+    X(faults)                                                                                                \
+    X(refaults)                                                                                              \
+    X(zero_fills)                                                                                            \
+    X(pool_loads)                                                                                            \
+    X(device_loads)                                                                                          \
+    X(evicted_pages)                                                                                         \
+    X(move_refused)                                                                                          \
+    X(copied_out)                                                                                            \
+    X(poisoned_pages)
+#define SESSION_EVENTS(X)                                                                                    \
+    SESSION_ZSWAP_EVENTS(X)                                                                                  \
+    SESSION_REGION_EVENTS(X)
 
 /* Every figure of a process beside its account. */
 #define SESSION_COUNTERS(X)                                                                                  \

@@ -23,7 +23,7 @@ struct cache_settings {
 #define CACHE_POOL_PERCENT_WITH_DEVICE 50
 #define CACHE_POOL_PERCENT_WITHOUT 80
 
-/* Bytes. Half an offset's range: room for each object in whole slots. */
+/* Bytes. An entry's word names 2^39 slots of the device. */
 #define SWAP_SIZE_LEAST ((uint64_t)1 << 20)
 #define SWAP_SIZE_MOST ((uint64_t)1 << 48)
 

@@ -28,6 +28,24 @@ __attribute__((unused)) static size_t pool_pages_held(struct pool *pool, const s
     return bytes / PAGE_BYTES;
 }
 
+/* Sizes that are none, for an object or for a pool. */
+__attribute__((unused)) static void pool_check_sizes_refused(struct pool *pool)
+{
+    uint64_t handle = 77;
+    CHECK_EQUAL(pool->ops->alloc(pool, 0, 1, &handle), -EINVAL);
+    CHECK_EQUAL(pool->ops->alloc(pool, PAGE_BYTES + 1, 1, &handle), -EINVAL);
+    CHECK_EQUAL(handle, 77);
+}
+
+__attribute__((unused)) static void pool_check_create_refuses(const struct pool_ops *ops, size_t max_bytes)
+{
+    struct account account = {0};
+    struct memory memory = {.account = &account};
+    struct pool *pool;
+    CHECK_EQUAL(ops->create(&pool, &memory, max_bytes), -EINVAL);
+    CHECK_EQUAL(account.total, 0);
+}
+
 /* Every request for memory that a create makes fails in turn, and leaks nothing. How many there are. */
 __attribute__((unused)) static int pool_fail_each_create(const struct pool_ops *ops)
 {

@@ -126,22 +126,15 @@ TEST(sizes_that_are_none_are_refused)
 {
     struct fixture f;
     set_up(&f, 1 << 20);
-    uint64_t handle = 77;
-    CHECK_EQUAL(pool_zbud.alloc(f.pool, 0, 1, &handle), -EINVAL);
-    CHECK_EQUAL(pool_zbud.alloc(f.pool, PAGE_BYTES + 1, 1, &handle), -EINVAL);
-    CHECK_EQUAL(handle, 77);
+    pool_check_sizes_refused(f.pool);
     CHECK_EQUAL(pages_held(&f), 0);
     tear_down(&f);
 }
 
 TEST(create_refuses_sizes_it_cannot_number)
 {
-    struct account account = {0};
-    struct memory memory = {.account = &account};
-    struct pool *pool;
-    CHECK_EQUAL(pool_zbud.create(&pool, &memory, 0), -EINVAL);
-    CHECK_EQUAL(pool_zbud.create(&pool, &memory, SIZE_MAX), -EINVAL);
-    CHECK_EQUAL(account.total, 0);
+    pool_check_create_refuses(&pool_zbud, 0);
+    pool_check_create_refuses(&pool_zbud, SIZE_MAX);
 }
 
 TEST(handles_are_never_zero_and_fit_their_bits)

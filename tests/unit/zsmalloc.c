@@ -229,23 +229,16 @@ TEST(a_chain_from_reserve_keeps_no_more_than_its_new_class_uses)
 TEST(sizes_that_are_none_are_refused)
 {
     set_up(&f, ROOM);
-    uint64_t handle = 77;
-    CHECK_EQUAL(pool_zsmalloc.alloc(f.pool, 0, 1, &handle), -EINVAL);
-    CHECK_EQUAL(pool_zsmalloc.alloc(f.pool, PAGE_BYTES + 1, 1, &handle), -EINVAL);
-    CHECK_EQUAL(handle, 77);
+    pool_check_sizes_refused(f.pool);
     CHECK_EQUAL(pages_held(&f), 0);
     tear_down(&f);
 }
 
 TEST(create_refuses_sizes_it_cannot_number)
 {
-    struct account account = {0};
-    struct memory memory = {.account = &account};
-    struct pool *pool;
-    CHECK_EQUAL(pool_zsmalloc.create(&pool, &memory, 0), -EINVAL);
-    CHECK_EQUAL(pool_zsmalloc.create(&pool, &memory, SIZE_MAX), -EINVAL);
-    CHECK_EQUAL(pool_zsmalloc.create(&pool, &memory, (size_t)5 << 40), -EINVAL);
-    CHECK_EQUAL(account.total, 0);
+    pool_check_create_refuses(&pool_zsmalloc, 0);
+    pool_check_create_refuses(&pool_zsmalloc, SIZE_MAX);
+    pool_check_create_refuses(&pool_zsmalloc, (size_t)5 << 40);
 }
 
 TEST(handles_are_never_zero_and_fit_their_bits)
