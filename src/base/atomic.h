@@ -36,6 +36,10 @@
 #define atomic_cas_acq_rel(p, expected, new)                                                                 \
     __atomic_compare_exchange_n((p), (expected), (new), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
 
+/* The same with more: for two words that must not be seen in different orders. */
+#define atomic_cas_seq_cst(p, expected, new)                                                                 \
+    __atomic_compare_exchange_n((p), (expected), (new), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
+
 /* The same with less: acquire, release or no order on success, none on failure, for a value found that only goes into
  * the next attempt. */
 #define atomic_cas_acquire(p, expected, new)                                                                 \

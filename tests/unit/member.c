@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: MIT */
+/* Members of shared memory: who lives, who is dead however he died, and burials that are cut short. */
+#include "base/member.h"
+
+#include <pthread.h>
+
+#include "tests/support/shared.h"
+
+#if defined(SYS_THREAD_SANITIZER)
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+    return "die_after_fork=0";
+}
+#endif
+
+/* What the tests' processes share. */
+struct shared {
+    struct member_table table;
+    struct membership name;         /* of the child */
+    uint32_t step;                  /* where the child is */
+    uint32_t held[MEMBERS_MAX];     /* what the member in each place holds */
+    uint32_t burials, simultaneous; /* burials begun; how many go on */
+    uint32_t stop_in_burial;        /* 1: the next burial hangs half-way */
+};
+
+static struct shared *shared;
+
+static void begin(void)
+{
+    shared = shared_memory(sizeof *shared);
+}
+
+static void end(void)
+{
+    member_thread_leave();
+    munmap(shared, sizeof *shared);
+}
+
+/* Gives back in two steps, of which the second may never come. */
+static void bury(void *context, uint32_t index)
+{
+    (void)context;
+    atomic_add_relaxed(&shared->burials, 1);
+    CHECK_EQUAL(atomic_add_acq_rel(&shared->simultaneous, 1), 1);
+    if (atomic_swap_acq_rel(&shared->stop_in_burial, 0)) {
+        atomic_sub_acq_rel(&shared->simultaneous, 1);
+        atomic_set_release(&shared->step, 2);
+        pause();
+    }
+    atomic_set_relaxed(&shared->held[index], 0);
+    atomic_sub_acq_rel(&shared->simultaneous, 1);
+}
+
+static int claim(struct membership *self)
+{
+    return member_claim(self, &shared->table, (uint32_t)getpid(), bury, NULL);
+}
+
+static void claim_here(struct membership *self)
+{
+    REQUIRE(claim(self) >= 0);
+}
+
+static int live_until_killed(void *argument)
+{
+    (void)argument;
+    if (claim(&shared->name) < 0) {
+        return 2;
+    }
+    atomic_set_relaxed(&shared->held[shared->name.index], 1);
+    atomic_set_release(&shared->step, 1);
+    pause();
+    return 3;
+}
+
+/* A child that is a member and holds something; its name is in shared->name. */
+static pid_t start_member(void)
+{
+    shared->step = 0;
+    pid_t child = shared_fork(live_until_killed, NULL);
+    shared_await(&shared->step, 1);
+    return child;
+}
+
+static bool child_is_alive(void)
+{
+    return member_is_alive(&shared->table, shared->name.index, shared->name.generation);
+}
+
+TEST(who_claims_is_alive_until_he_leaves)
+{
+    struct membership me;
+    begin();
+    CHECK(!member_place_is_alive(&shared->table, 0));
+    CHECK_EQUAL(claim(&me), 0);
+    CHECK(member_is_alive(&shared->table, 0, me.generation));
+    CHECK(!member_is_alive(&shared->table, 0, me.generation - 1));
+    CHECK(!member_thread_is_dead(&shared->table, member_thread_self()));
+    uint64_t self = member_thread_self();
+    member_thread_leave();
+    CHECK(!member_is_alive(&shared->table, 0, me.generation));
+    CHECK(member_thread_is_dead(&shared->table, self));
+    CHECK_EQUAL(member_thread_self(), 0);
+    end();
+}
+
+TEST(a_killed_process_is_dead_before_it_is_reaped)
+{
+    begin();
+    pid_t child = start_member();
+    CHECK(child_is_alive());
+    shared_kill(child);
+    CHECK(!child_is_alive());
+    shared_reap(child);
+    end();
+}
+
+static int exit_as_member(void *argument)
+{
+    (void)argument;
+    return claim(&shared->name) < 0;
+}
+
+TEST(a_process_that_exits_is_dead)
+{
+    begin();
+    shared_wait(shared_fork(exit_as_member, NULL));
+    CHECK(!child_is_alive());
+    end();
+}
+
+static int exec_as_member(void *argument)
+{
+    claim(&shared->name);
+    execl("/bin/sh", "sh", "-c", (const char *)argument, (char *)NULL);
+    return 4;
+}
+
+/* The process goes on; its image, which was the member, is dead. */
+TEST(an_image_that_has_called_exec_is_dead)
+{
+    int out[2];
+    char command[64], byte;
+    begin();
+    REQUIRE(pipe(out) == 0);
+    snprintf(command, sizeof command, "echo x >&%d; exec sleep 100", out[1]);
+    pid_t child = shared_fork(exec_as_member, command);
+    REQUIRE(read(out[0], &byte, 1) == 1);
+    CHECK(!child_is_alive());
+    shared_kill(child);
+    shared_reap(child);
+    close(out[0]);
+    close(out[1]);
+    end();
+}
+
+/* ---- Places */
+
+TEST(places_of_the_living_are_not_taken)
+{
+    struct membership me;
+    begin();
+    pid_t child = start_member();
+    CHECK_EQUAL(claim(&me), 1);
+    shared_kill(child);
+    shared_reap(child);
+    end();
+}
+
+TEST(a_full_table_says_so)
+{
+    struct membership me;
+    begin();
+    for (int i = 0; i < MEMBERS_MAX; i++) {
+        shared->table.members[i].threads[i % MEMBER_THREADS] = 1;
+    }
+    CHECK_EQUAL(claim(&me), -EAGAIN);
+    shared->table.members[77].threads[77 % MEMBER_THREADS] = 0;
+    CHECK_EQUAL(claim(&me), 77);
+    end();
+}
+
+/* Two images of one process, so to speak. */
+TEST(an_image_takes_the_place_of_the_one_before_it)
+{
+    struct membership before, after;
+    begin();
+    claim_here(&before);
+    member_thread_leave();
+    CHECK_EQUAL(member_claim(&after, &shared->table, 1, bury, NULL), 1);
+    member_thread_leave();
+    CHECK_EQUAL(claim(&after), (int)before.index);
+    CHECK(after.generation != before.generation);
+    CHECK_EQUAL(shared->burials, 1);
+    end();
+}
+
+/* What a dead owner held is given back before his place is another's. */
+TEST(a_place_is_buried_before_it_is_claimed_again)
+{
+    struct membership me;
+    begin();
+    for (int i = 0; i < MEMBERS_MAX; i++) {
+        shared->table.members[i].generation = 1;
+        shared->held[i] = 1;
+    }
+    CHECK_EQUAL(claim(&me), 0);
+    CHECK_EQUAL(shared->burials, 1);
+    CHECK_EQUAL(shared->held[0], 0);
+    CHECK_EQUAL(shared->held[1], 1);
+    end();
+}
+
+TEST(the_living_bury_the_dead_once)
+{
+    struct membership me;
+    begin();
+    pid_t child = start_member();
+    claim_here(&me);
+    CHECK_EQUAL(member_bury_dead(&shared->table, bury, NULL), 0);
+    shared_kill(child);
+    CHECK_EQUAL(member_bury_dead(&shared->table, bury, NULL), 1);
+    CHECK_EQUAL(shared->held[shared->name.index], 0);
+    CHECK_EQUAL(member_bury_dead(&shared->table, bury, NULL), 0);
+    CHECK_EQUAL(shared->burials, 1);
+    shared_reap(child);
+    end();
+}
+
+static int bury_and_hang(void *argument)
+{
+    struct membership me;
+    (void)argument;
+    claim(&me);
+    shared->stop_in_burial = 1;
+    member_bury_dead(&shared->table, bury, NULL);
+    return 5;
+}
+
+TEST(a_burial_is_taken_over_from_the_dead)
+{
+    struct membership me;
+    begin();
+    pid_t first = start_member();
+    uint32_t index = shared->name.index;
+    shared_kill(first);
+    claim_here(&me);
+    /* The claim has taken the free place and left the dead one alone. */
+    CHECK_EQUAL(shared->held[index], 1);
+    pid_t second = shared_fork(bury_and_hang, NULL);
+    shared_await(&shared->step, 2);
+    CHECK_EQUAL(member_bury_dead(&shared->table, bury, NULL), 0); /* it is under way */
+    shared_kill(second);
+    CHECK_EQUAL(member_bury_dead(&shared->table, bury, NULL), 2); /* the first, and who was to bury him */
+    CHECK_EQUAL(shared->held[index], 0);
+    shared_reap(first);
+    shared_reap(second);
+    end();
+}
+
+static int claim_and_hang(void *argument)
+{
+    struct membership me;
+    (void)argument;
+    shared->stop_in_burial = 1;
+    member_claim(&me, &shared->table, 77, bury, NULL);
+    return 5;
+}
+
+TEST(a_burial_by_who_claims_is_taken_over_too)
+{
+    struct membership me;
+    begin();
+    shared->table.members[0].pid = 77;
+    shared->table.members[0].generation = 1;
+    shared->held[0] = 1;
+    pid_t child = shared_fork(claim_and_hang, NULL);
+    shared_await(&shared->step, 2);
+    CHECK_EQUAL(shared->held[0], 1);
+    shared_kill(child);
+    CHECK_EQUAL(member_claim(&me, &shared->table, 77, bury, NULL), 0);
+    CHECK_EQUAL(shared->held[0], 0);
+    CHECK_EQUAL(me.generation, 2);
+    shared_reap(child);
+    end();
+}
+
+/* ---- Threads */
+
+struct thread_test {
+    struct membership *member;
+    unsigned number;
+    int entered;
+    uint32_t *go;
+};
+
+static void *enter_and_leave(void *argument)
+{
+    struct thread_test *t = argument;
+    t->entered = member_thread_enter(t->member, t->number);
+    shared_await(t->go, 1);
+    member_thread_leave();
+    return NULL;
+}
+
+TEST(a_member_lives_as_long_as_a_thread_of_it)
+{
+    struct membership me;
+    pthread_t thread;
+    uint32_t go = 0;
+    begin();
+    claim_here(&me);
+    struct thread_test t = {.member = &me, .number = 5, .entered = 1, .go = &go};
+    REQUIRE(!pthread_create(&thread, NULL, enter_and_leave, &t));
+    while (!member_place_is_alive(&shared->table, 0) ||
+           !atomic_read_acquire(&shared->table.members[0].threads[5])) {
+        sys_yield();
+    }
+    member_thread_leave();
+    CHECK(member_is_alive(&shared->table, me.index, me.generation));
+    atomic_set_release(&go, 1);
+    pthread_join(thread, NULL);
+    CHECK_EQUAL(t.entered, 0);
+    CHECK(!member_is_alive(&shared->table, me.index, me.generation));
+    end();
+}
+
+/* It was started, and its process died before it came to say so; the place is another's by then, or nobody's. */
+TEST(a_late_thread_is_turned_away)
+{
+    struct membership me, old;
+    pthread_t thread;
+    uint32_t go = 1;
+    begin();
+    claim_here(&old);
+    member_thread_leave();
+    struct thread_test t = {.member = &old, .number = 3, .go = &go};
+    for (int taken = 0; taken < 2; taken++) {
+        if (taken) {
+            claim_here(&me);
+        }
+        t.entered = 0;
+        REQUIRE(!pthread_create(&thread, NULL, enter_and_leave, &t));
+        pthread_join(thread, NULL);
+        CHECK_EQUAL(t.entered, -ESHUTDOWN);
+        CHECK_EQUAL(shared->table.members[0].threads[3], 0);
+    }
+    end();
+}
+
+/* ---- All of it, amid deaths */
+
+enum { PROCESSES = 4, ROUNDS = HARNESS_SANITIZED ? 60 : 400 };
+
+/* Claims, holds, buries others, and is killed anywhere. */
+static int live_a_life(void *argument)
+{
+    struct membership me;
+    (void)argument;
+    if (claim(&me) < 0) {
+        return 2;
+    }
+    for (;;) {
+        uint32_t *held = &shared->held[me.index];
+        if (atomic_swap_acq_rel(held, me.generation) > me.generation) {
+            return 3;
+        }
+        member_bury_dead(&shared->table, bury, NULL);
+        if (atomic_read_acquire(held) != me.generation) {
+            atomic_set_release(&shared->step, 99); /* buried alive */
+            return 4;
+        }
+    }
+}
+
+TEST(nobody_is_buried_alive_and_nobody_is_forgotten)
+{
+    struct membership me;
+    pid_t children[PROCESSES] = {0};
+    uint64_t random = 5;
+    begin();
+    /* `simultaneous` cannot be told from a burial that a death cut short. */
+    for (int round = 0; round < ROUNDS; round++) {
+        pid_t *child = &children[harness_random(&random) % PROCESSES];
+        if (*child) {
+            usleep((useconds_t)(harness_random(&random) % 300));
+            shared_kill(*child);
+            shared_reap(*child);
+        }
+        atomic_set_relaxed(&shared->simultaneous, 0);
+        *child = shared_fork(live_a_life, NULL);
+    }
+    for (int i = 0; i < PROCESSES; i++) {
+        if (children[i]) {
+            shared_kill(children[i]);
+            shared_reap(children[i]);
+        }
+    }
+    CHECK(atomic_read_acquire(&shared->step) != 99);
+    claim_here(&me);
+    member_bury_dead(&shared->table, bury, NULL);
+    for (int i = 0; i < MEMBERS_MAX; i++) {
+        CHECK_EQUAL(shared->held[i], 0);
+    }
+    CHECK(shared->table.members[PROCESSES + 1].generation == 0); /* places are used again */
+    end();
+}
+
+int main(void)
+{
+    RUN(who_claims_is_alive_until_he_leaves);
+    RUN(a_killed_process_is_dead_before_it_is_reaped);
+    RUN(a_process_that_exits_is_dead);
+    RUN(an_image_that_has_called_exec_is_dead);
+    RUN(places_of_the_living_are_not_taken);
+    RUN(a_full_table_says_so);
+    RUN(an_image_takes_the_place_of_the_one_before_it);
+    RUN(a_place_is_buried_before_it_is_claimed_again);
+    RUN(the_living_bury_the_dead_once);
+    RUN(a_burial_is_taken_over_from_the_dead);
+    RUN(a_burial_by_who_claims_is_taken_over_too);
+    RUN(a_member_lives_as_long_as_a_thread_of_it);
+    RUN(a_late_thread_is_turned_away);
+    RUN(nobody_is_buried_alive_and_nobody_is_forgotten);
+    return harness_finish();
+}
