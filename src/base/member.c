@@ -64,6 +64,12 @@ static int watch_over(uint32_t *word)
     return (int)sys_call3(SYS_set_robust_list, (long)&me.head, sizeof me.head, 0);
 }
 
+static void watch_nothing(void)
+{
+    sys_call3(SYS_set_robust_list, 0, sizeof me.head, 0);
+    me.word = NULL;
+}
+
 static bool take_word(uint32_t *word, uint32_t tid)
 {
     uint32_t seen = atomic_read_acquire(word);
@@ -137,6 +143,7 @@ int member_claim(struct membership *self, struct member_table *table, uint32_t p
     uint32_t tid = (uint32_t)sys_gettid(), index = 0;
     int error = occupy_any(table, pid, tid, &index);
     if (error) {
+        watch_nothing();
         return error;
     }
     struct member *m = &table->members[index];
@@ -188,8 +195,7 @@ void member_thread_leave(void)
     if (me.word) {
         uint32_t mine = (uint32_t)sys_gettid();
         atomic_cas_seq_cst(me.word, &mine, 0);
-        sys_call3(SYS_set_robust_list, 0, sizeof me.head, 0);
-        me.word = NULL;
+        watch_nothing();
         me.table = NULL;
         me.name = 0;
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * All words of a session are figures: nothing is reached through them, so relaxed order is enough everywhere but for
- * `pid`, which hands a slot over.
+ * All words of a session but its members are figures: nothing is reached through them, so relaxed order is enough. A
+ * slot is handed over by its member's words.
  *
  * A figure moves from a slot to `ended` by being swapped for 0 first, so that it is counted once, whoever dies in
  * between. A reader who comes in between misses it for a moment.
@@ -14,9 +14,11 @@
 
 #include "base/sys.h"
 
+/* `fd` < 0: no file. */
 static int map_session(int fd, struct session **session)
 {
-    long at = sys_mmap(NULL, sizeof **session, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    int flags = MAP_SHARED | (fd < 0 ? MAP_ANONYMOUS : 0);
+    long at = sys_mmap(NULL, sizeof **session, PROT_READ | PROT_WRITE, flags, fd, 0);
     if (sys_is_error(at)) {
         return (int)at;
     }
@@ -48,6 +50,12 @@ static int create_file(void)
     return (int)fd;
 }
 
+static void begin_session(struct session *session)
+{
+    session->magic = SESSION_MAGIC;
+    session->version = SESSION_VERSION;
+}
+
 int session_create(struct session **session)
 {
     int fd = create_file();
@@ -59,9 +67,17 @@ int session_create(struct session **session)
         sys_close(fd);
         return error;
     }
-    (*session)->magic = SESSION_MAGIC;
-    (*session)->version = SESSION_VERSION;
+    begin_session(*session);
     return fd;
+}
+
+int session_create_private(struct session **session)
+{
+    int error = map_session(-1, session);
+    if (!error) {
+        begin_session(*session);
+    }
+    return error;
 }
 
 static int map_checked(int fd, struct session **session)
@@ -103,9 +119,9 @@ void session_close(struct session *session)
     }
 }
 
-bool session_is_alive(uint32_t pid)
+bool session_is_alive(const struct session *session, uint32_t index)
 {
-    return sys_call3(SYS_kill, (long)pid, 0, 0) != -ESRCH;
+    return member_place_is_alive(&session->members, index);
 }
 
 static void copy_account(struct account *to, const struct account *from)
@@ -154,55 +170,26 @@ static void take_figures(struct session_process *slot, struct session_process *f
 #undef X
 }
 
-static struct session_process *begin_anew(struct session *session, struct session_process *slot)
+/* A dead process's figures go to the sum of all that have ended. */
+static void bury_figures(void *context, uint32_t index)
 {
+    struct session *session = context;
     struct session_process figures = {0};
-    take_figures(slot, &figures);
+    take_figures(&session->processes[index], &figures);
     add_to_sum(&session->ended, &figures);
-    return slot;
 }
 
-/* Takes the slot over from `from` (0: fresh). Acquire: we go on from what the old holder wrote. */
-static bool take_over(struct session_process *slot, uint32_t from, uint32_t pid)
+int session_claim(struct session *session, uint32_t pid, struct membership *self)
 {
-    return atomic_read_acquire(&slot->pid) == from && atomic_cas_acq_rel(&slot->pid, &from, pid);
-}
-
-static struct session_process *claim_fresh(struct session *session, uint32_t pid)
-{
-    for (size_t i = 0; i < SESSION_PROCESSES; i++) {
-        if (take_over(&session->processes[i], 0, pid)) {
-            return &session->processes[i];
+    int index = member_claim(self, &session->members, pid, bury_figures, session);
+    if (index >= 0) {
+        uint32_t *slot_pid = &session->processes[index].pid;
+        if (atomic_read_relaxed(slot_pid) != pid) { /* not the image after an exec */
+            atomic_add_relaxed(&session->processes_total, 1);
         }
+        atomic_set_relaxed(slot_pid, pid);
     }
-    return NULL;
-}
-
-static struct session_process *claim_dead(struct session *session, uint32_t pid)
-{
-    for (size_t i = 0; i < SESSION_PROCESSES; i++) {
-        struct session_process *slot = &session->processes[i];
-        uint32_t holder = atomic_read_acquire(&slot->pid);
-        if (!session_is_alive(holder) && take_over(slot, holder, pid)) {
-            return begin_anew(session, slot);
-        }
-    }
-    return NULL;
-}
-
-struct session_process *session_claim(struct session *session, uint32_t pid)
-{
-    for (size_t i = 0; i < SESSION_PROCESSES; i++) {
-        if (atomic_read_acquire(&session->processes[i].pid) == pid) {
-            return begin_anew(session, &session->processes[i]); /* the image before exec */
-        }
-    }
-    struct session_process *slot = claim_fresh(session, pid);
-    if (!slot) {
-        slot = claim_dead(session, pid);
-    }
-    atomic_add_relaxed(&session->processes_total, 1);
-    return slot;
+    return index;
 }
 
 void session_sum(const struct session *session, struct session_process *sum)

@@ -3,19 +3,21 @@
  * What `uzswap run` and the runtimes inside the programs it starts share: one page-aligned file in memory
  * (memfd), mapped by all, so that figures survive however a process ends.
  *
- * The path to it is in the environment, UZSWAP_SESSION=/proc/PID/fd/N. Each process claims a slot; all fields of
- * a slot are atomic and written by that process only, read by anybody at any time. Without the variable (a user
- * who preloads the library by hand) a runtime keeps its slot in private memory and nobody reports it.
+ * The path to it is in the environment, UZSWAP_SESSION=/proc/PID/fd/N. Each process becomes a member (base/member.h),
+ * and the slot of its member's number is its own; all fields of a slot are atomic and written by that process
+ * only, read by anybody at any time. Without the variable (a user who preloads the library by hand), or where the
+ * path cannot be opened, a runtime makes a session that only its forked children share, and nobody reports it.
  */
 #ifndef UZSWAP_BASE_SESSION_H
 #define UZSWAP_BASE_SESSION_H
 
 #include "base/account.h"
+#include "base/member.h"
 #include "base/types.h"
 
 #define SESSION_MAGIC 0x757a7377u
-#define SESSION_VERSION 2u
-#define SESSION_PROCESSES 512
+#define SESSION_VERSION 3u
+#define SESSION_PROCESSES MEMBERS_MAX
 #define SESSION_ENVIRONMENT "UZSWAP_SESSION"
 
 /* Figures of what is now (they rise and fall), and one high-water mark; by the statistics that they come from. */
@@ -80,7 +82,7 @@
     SESSION_EVENTS(X)
 
 struct session_process {
-    uint32_t pid;     /* 0 = slot never used; atomic, claimed by compare-and-swap */
+    uint32_t pid;     /* of who has it or had it last; 0 = slot never used; atomic */
     uint32_t managed; /* 1 once the runtime manages the process's memory */
     struct account account;
 #define X(name) uint64_t name;
@@ -93,7 +95,8 @@ struct session {
     uint32_t version;
     uint32_t processes_total; /* how many processes have claimed a slot; atomic */
     uint32_t unused;
-    struct session_process processes[SESSION_PROCESSES];
+    struct member_table members;
+    struct session_process processes[SESSION_PROCESSES]; /* by the member's number */
     /* What was in slots that were claimed again: events summed, the highest peak, and the levels and account of the
      * process that had it. `managed` counts. Atomic, written by whoever claims. */
     struct session_process ended;
@@ -102,25 +105,29 @@ struct session {
 /* Makes a session and maps it. Its descriptor (3 or more, close-on-exec), or -errno. */
 int session_create(struct session **session);
 
+/* Makes one without a path, for this process and whom it forks. 0 or -errno. */
+int session_create_private(struct session **session);
+
 /* Maps the session at `path` (the variable's value). 0; -errno; -EPROTO if that is no session of this version. */
 int session_open(const char *path, struct session **session);
 void session_close(struct session *session);
 
 /*
- * The slot of process `pid`, the caller's own, with all figures 0. NULL if all slots belong to living processes.
+ * Makes process `pid`, the caller's own, a member, as member_claim does: the calling thread is its thread 0, *self
+ * its name. Its slot, with all figures 0, is the one of the number that is answered; or -EAGAIN if all slots
+ * belong to living processes, or what the kernel answered.
  *
  * A process claims once, when its runtime starts: the program, every forked child (its parent's figures stay in
  * the parent's slot) and every image that was exec'ed. An exec'ed image finds the slot of the image before it: that
  * one's figures move to `ended`. So do those of a dead process, whose slot is taken when no fresh one is left.
- * Processes of other pid namespaces must not share a session: they cannot tell who is alive.
  */
-struct session_process *session_claim(struct session *session, uint32_t pid);
+int session_claim(struct session *session, uint32_t pid, struct membership *self);
 
 /* Adds all that is in the session up as `ended` does: events of all processes, levels of the largest one.
  * `sum->managed` is how many images were managed. A snapshot; exact once all processes have ended. */
 void session_sum(const struct session *session, struct session_process *sum);
 
-/* False if there is no process of that number. */
-bool session_is_alive(uint32_t pid);
+/* Does the process of slot `index` live? */
+bool session_is_alive(const struct session *session, uint32_t index);
 
 #endif

@@ -24,15 +24,18 @@ static const char *reason_of(int error)
     }
 }
 
+/* The living process of that number, else one that had it. */
 static const struct session_process *find_process(const struct session *session, uint32_t pid)
 {
-    for (size_t i = 0; i < SESSION_PROCESSES; i++) {
+    const struct session_process *found = NULL;
+    for (uint32_t i = 0; i < SESSION_PROCESSES; i++) {
+        const struct session_process *p = &session->processes[i];
         /* Relaxed: nothing but figures is reached through it. */
-        if (atomic_read_relaxed(&session->processes[i].pid) == pid) {
-            return &session->processes[i];
+        if (atomic_read_relaxed(&p->pid) == pid && (!found || session_is_alive(session, i))) {
+            found = p;
         }
     }
-    return NULL;
+    return found;
 }
 
 static int print_session(const struct session *session, uint32_t pid, bool whole)

@@ -25,12 +25,9 @@ static void print_session(uint32_t owner, const struct session *session, void *c
 {
     unsigned *count = context;
     (void)owner;
-    for (size_t i = 0; i < SESSION_PROCESSES; i++) {
-        const struct session_process *p = &session->processes[i];
-        /* Relaxed: nothing but figures is reached through it. */
-        uint32_t pid = atomic_read_relaxed(&p->pid);
-        if (pid && session_is_alive(pid)) {
-            print_process(p);
+    for (uint32_t i = 0; i < SESSION_PROCESSES; i++) {
+        if (session_is_alive(session, i)) {
+            print_process(&session->processes[i]);
             ++*count;
         }
     }

@@ -3,9 +3,9 @@
  * Life of the runtime in one process:
  *
  *   start    by the library's constructor, or by the first memory call if that comes earlier (allocators call mmap
- *            from other libraries' constructors). The calling thread reads the environment, claims a slot
- *            of the session and starts the root thread; the root thread builds the layers (layers.c), while
- *            the caller waits. Memory that was mapped before stays unmanaged.
+ *            from other libraries' constructors). The calling thread reads the environment, opens the
+ *            session and starts the root thread; the root thread becomes a member of the session and builds the
+ *            layers (layers.c), while the caller waits. Memory that was mapped before stays unmanaged.
  *   running  the root thread serves the mailbox, copies figures to the session, and says the few warnings there are.
  *   fork     the child's only thread does the same as at the start, but the root thread takes over copies of the
  *            layers instead of building them (fork.c).
@@ -112,32 +112,63 @@ static void report(struct start *s, int error)
     futex_wake(&s->done, 1);
 }
 
-static void root_main(void *argument)
+/* Makes this process a member of the session. The root thread is its thread 0: while it lives, so does the member. */
+static int join_session(void)
 {
-    struct start *s = argument;
-    int error = layers_build(s->options, &s->message);
-    if (error) {
-        report(s, error);
-        return;
+    int index = session_claim(runtime.session, (uint32_t)sys_call3(SYS_getpid, 0, 0, 0), &runtime.self);
+    if (index < 0) {
+        return index;
     }
+    runtime.process = &runtime.session->processes[index];
+    runtime_thread_set_member(&runtime.self);
+    return 0;
+}
+
+/* As join_session; where there is no place, in a session of this process's own. */
+static int join_some_session(struct message *message)
+{
+    int error = join_session();
+    if (error == -EAGAIN) {
+        session_close(runtime.session);
+        error = session_create_private(&runtime.session);
+        error = error ? error : join_session();
+    }
+    if (error) {
+        message_set(message, "no place in the session: ", strerrordesc_np(-error), NULL);
+    }
+    return error;
+}
+
+__attribute__((noreturn)) static void serve(struct start *s)
+{
+    atomic_set_relaxed(&runtime.process->managed, 1);
     figures_publish();
     report(s, 0);
     root_loop();
 }
 
+static void root_main(void *argument)
+{
+    struct start *s = argument;
+    int error = join_some_session(&s->message);
+    error = error ? error : layers_build(s->options, &s->message);
+    if (!error) {
+        serve(s);
+    }
+    report(s, error);
+}
+
 static void root_main_of_child(void *argument)
 {
     struct start *s = argument;
-    int error = descriptors_receive(s->socket);
+    int error = join_session();
+    error = error ? error : descriptors_receive(s->socket);
     error = error ? error : layers_fork_child();
-    if (error) {
-        report(s, error);
-        return;
+    if (!error) {
+        figures_inherit();
+        serve(s);
     }
-    figures_inherit();
-    figures_publish();
-    report(s, 0);
-    root_loop();
+    report(s, error);
 }
 
 /* Starts the root thread and waits until it serves. */
@@ -153,14 +184,6 @@ static int start_root(void (*run)(void *))
         futex_wait(&start.done, 0, -1);
     }
     return start.error;
-}
-
-/* This process's slot of the session. */
-static void claim_process(void)
-{
-    uint32_t pid = (uint32_t)sys_call3(SYS_getpid, 0, 0, 0);
-    struct session_process *process = runtime.session ? session_claim(runtime.session, pid) : NULL;
-    runtime.process = process ? process : &runtime.unwatched;
 }
 
 #ifdef LOCK_CHECKS
@@ -180,21 +203,20 @@ static int start_with(const struct run_options *options)
     lock_violation = stop_at_violation;
 #endif
     const char *path = getenv(SESSION_ENVIRONMENT);
-    if (!path || session_open(path, &runtime.session)) {
-        runtime.session = NULL; /* nobody watches; that is no reason not to run */
+    int error = path ? session_open(path, &runtime.session) : -ENOENT;
+    if (error) {
+        error = session_create_private(&runtime.session); /* nobody watches; that is no reason not to run */
     }
-    claim_process();
     runtime.account.limit = (int64_t)options->memory;
     runtime.memory.account = &runtime.account;
     runtime_thread_init(&runtime.memory);
     trap_init();
     start.options = options;
-    int error = start_root(root_main);
+    error = error ? error : start_root(root_main);
     if (error && !start.message.length) {
         message_set(&start.message, "the runtime's thread cannot be started: ", strerrordesc_np(-error),
                     NULL);
     }
-    atomic_set_relaxed(&runtime.process->managed, error ? 0 : 1);
     return error;
 }
 
@@ -259,13 +281,10 @@ void runtime_publish_figures(void)
 int runtime_fork_child(int socket)
 {
     mailbox_fork_child();
-    claim_process();
     runtime_thread_fork_child();
     runtime.account.peak = runtime.account.total;
     start.socket = socket;
-    int error = start_root(root_main_of_child);
-    atomic_set_relaxed(&runtime.process->managed, error ? 0 : 1);
-    return error;
+    return start_root(root_main_of_child);
 }
 
 __attribute__((constructor(101))) static void construct(void)

@@ -39,16 +39,16 @@ struct runtime {
     size_t arena_bytes;
 
     /* The starting (or forked) thread's until the root thread runs, then immutable. */
-    struct session *session; /* NULL: nobody watches */
-    struct session_process
-        *process; /* this process's slot, or &unwatched; its fields are the root thread's */
-    struct session_process unwatched;
+    struct session *session;          /* that of the environment, else a private one */
     struct session_process inherited; /* the events that were the parent's */
     struct account account; /* in the session it would be the parent's, too, after fork; copied there */
     struct memory memory;
     struct thread root;
 
     /* The root thread's. */
+    struct membership self; /* in the session; immutable once other threads run */
+    struct session_process
+        *process; /* this process's slot in the session; its fields are the root thread's */
     struct cache cache;
     struct arena arena;
     int userfaultfd_device;         /* for forked children; -1 = none */

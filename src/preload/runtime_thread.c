@@ -63,6 +63,9 @@ static struct {
     struct tls_image image[TLS_IMAGES];
 } layout;
 
+/* NULL: of none. Written by the first thread before it starts others. */
+static const struct membership *member;
+
 struct runtime_thread {
     uint32_t used; /* atomic: claimed by compare-and-swap */
     uint32_t tid;  /* 0 once it has ended; the kernel clears and wakes it */
@@ -181,6 +184,11 @@ void runtime_thread_init(struct memory *memory)
     layout.above = round_up(layout.above + TCB_BYTES, PAGE_BYTES);
 }
 
+void runtime_thread_set_member(const struct membership *of_process)
+{
+    member = of_process;
+}
+
 static void fill_tls(char *tp)
 {
     for (unsigned i = 0; i < layout.images; i++) {
@@ -201,12 +209,22 @@ static void fill_tls(char *tp)
     }
 }
 
+/* The first thread claims by itself. False: this process is dying. */
+static bool enter_member(const struct runtime_thread *t)
+{
+    unsigned number = (unsigned)(t - threads);
+    return !member || !number || !member_thread_enter(member, number);
+}
+
 static void thread_entry(void *argument)
 {
     struct runtime_thread *t = argument;
-    is_runtime_thread = 1;
-    sys_call3(SYS_prctl, PR_SET_NAME, (long)t->name, 0);
-    t->run(t->argument);
+    if (enter_member(t)) {
+        is_runtime_thread = 1;
+        sys_call3(SYS_prctl, PR_SET_NAME, (long)t->name, 0);
+        t->run(t->argument);
+        member_thread_leave();
+    }
     for (;;) {
         sys_call3(SYS_exit, 0, 0, 0);
     }

@@ -8,17 +8,22 @@
 #ifndef UZSWAP_PRELOAD_RUNTIME_THREAD_H
 #define UZSWAP_PRELOAD_RUNTIME_THREAD_H
 
+#include "base/member.h"
 #include "base/memory.h"
 #include "base/thread.h"
 
 /* At most this many at once. */
-#define RUNTIME_THREADS 32
+#define RUNTIME_THREADS MEMBER_THREADS
 
 /* Threads that share the descriptor table (and the rest) of the one that starts them. For region/. */
 extern const struct thread_ops thread_ops_runtime;
 
 /* Once, before any thread is started. `memory` pays for stacks. */
 void runtime_thread_init(struct memory *memory);
+
+/* From now on each thread that is started enters `member` before it does anything else, by its number, and ends at once
+ * if it is turned away. For the first thread, whose number is 0 and who is the member's thread 0 already. */
+void runtime_thread_set_member(const struct membership *member);
 
 /* As thread_ops_runtime.start, but the thread has a descriptor table of its own, a copy of the caller's. */
 int runtime_thread_start_private(struct thread *t, void (*run)(void *), void *argument, const char *name);

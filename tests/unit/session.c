@@ -8,7 +8,7 @@
 
 #include "harness.h"
 
-/* Above the kernel's highest pid: processes that are dead for sure. */
+/* Numbers that no process has. */
 #define DEAD 5000000u
 
 static struct session *session;
@@ -22,6 +22,7 @@ static void new_session(void)
 
 static void end_session(void)
 {
+    member_thread_leave();
     session_close(session);
     close(session_fd);
 }
@@ -31,6 +32,22 @@ static struct session_process sum_now(void)
     struct session_process sum;
     session_sum(session, &sum);
     return sum;
+}
+
+/* The slot of a living process: the calling thread is its thread 0. */
+static struct session_process *claim(struct session *in, uint32_t pid)
+{
+    struct membership self;
+    int index = session_claim(in, pid, &self);
+    return index >= 0 ? &in->processes[index] : NULL;
+}
+
+/* The slot of a process that is dead as soon as it has it. */
+static struct session_process *claim_dead(uint32_t pid)
+{
+    struct session_process *slot = claim(session, pid);
+    member_thread_leave();
+    return slot;
 }
 
 static void open_path(char path[64])
@@ -45,10 +62,11 @@ TEST(a_session_opens_by_its_path)
     new_session();
     open_path(path);
     REQUIRE(session_open(path, &other) == 0);
-    struct session_process *slot = session_claim(other, (uint32_t)getpid());
+    struct session_process *slot = claim(other, (uint32_t)getpid());
     REQUIRE(slot);
     atomic_set_relaxed(&slot->faults, 7);
     CHECK_EQUAL(sum_now().faults, 7);
+    member_thread_leave();
     session_close(other);
     end_session();
 }
@@ -90,7 +108,7 @@ TEST(the_file_keeps_its_size)
 TEST(each_process_has_its_own_slot)
 {
     new_session();
-    struct session_process *a = session_claim(session, DEAD + 1), *b = session_claim(session, DEAD + 2);
+    struct session_process *a = claim_dead(DEAD + 1), *b = claim_dead(DEAD + 2);
     CHECK(a && b && a != b);
     CHECK_EQUAL(a->pid, DEAD + 1);
     CHECK_EQUAL(session->processes_total, 2);
@@ -100,12 +118,12 @@ TEST(each_process_has_its_own_slot)
 TEST(an_exec_keeps_the_slot_and_its_figures_count_on)
 {
     new_session();
-    struct session_process *slot = session_claim(session, DEAD);
+    struct session_process *slot = claim_dead(DEAD);
     slot->faults = 10;
     slot->stored_pages = 5;
     slot->managed = 1;
     account_charge(&slot->account, ACCOUNT_POOL, 4096);
-    CHECK(session_claim(session, DEAD) == slot);
+    CHECK(claim(session, DEAD) == slot);
     CHECK_EQUAL(session->processes_total, 1);
     CHECK_EQUAL(slot->faults, 0);
     CHECK_EQUAL(slot->managed, 0);
@@ -121,8 +139,7 @@ TEST(an_exec_keeps_the_slot_and_its_figures_count_on)
 TEST(levels_are_those_of_the_largest_process)
 {
     new_session();
-    struct session_process *small = session_claim(session, DEAD + 1),
-                           *large = session_claim(session, DEAD + 2);
+    struct session_process *small = claim_dead(DEAD + 1), *large = claim_dead(DEAD + 2);
     account_charge(&small->account, ACCOUNT_POOL, 1000);
     account_charge(&large->account, ACCOUNT_RESIDENT, 9000);
     small->stored_pages = 1;
@@ -144,7 +161,7 @@ TEST(slots_of_the_dead_are_used_again)
     enum { PROCESSES = 3 * SESSION_PROCESSES };
     new_session();
     for (uint32_t i = 0; i < PROCESSES; i++) {
-        struct session_process *slot = session_claim(session, DEAD + i);
+        struct session_process *slot = claim_dead(DEAD + i);
         REQUIRE(slot && slot->faults == 0);
         atomic_set_relaxed(&slot->faults, 1);
         atomic_set_relaxed(&slot->managed, 1);
@@ -164,11 +181,11 @@ TEST(slots_of_the_living_are_not_taken)
 {
     new_session();
     for (size_t i = 0; i < SESSION_PROCESSES; i++) {
-        session->processes[i].pid = (uint32_t)getppid();
+        session->members.members[i].threads[0] = 1;
     }
-    CHECK(session_claim(session, DEAD) == NULL);
-    session->processes[77].pid = DEAD + 5;
-    CHECK(session_claim(session, DEAD) == &session->processes[77]);
+    CHECK(claim(session, DEAD) == NULL);
+    session->members.members[77].threads[0] = 0;
+    CHECK(claim(session, DEAD) == &session->processes[77]);
     end_session();
 }
 
@@ -178,7 +195,7 @@ static void *claim_often(void *argument)
 {
     uint32_t first = DEAD + 1000 * (uint32_t)(uintptr_t)argument;
     for (uint32_t i = 0; i < ROUNDS; i++) {
-        struct session_process *slot = session_claim(session, first + i);
+        struct session_process *slot = claim_dead(first + i);
         if (slot) {
             atomic_add_relaxed(&slot->faults, 1);
             atomic_add_relaxed(&slot->managed, 1);
@@ -212,13 +229,12 @@ TEST(forked_children_claim_for_themselves)
     char path[64];
     new_session();
     snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)getpid(), session_fd);
-    struct session_process *own = session_claim(session, (uint32_t)getpid());
+    struct session_process *own = claim(session, (uint32_t)getpid());
     atomic_set_relaxed(&own->faults, 100);
     for (int i = 0; i < CHILDREN; i++) {
         if (fork() == 0) {
             struct session *seen;
-            struct session_process *slot =
-                session_open(path, &seen) ? NULL : session_claim(seen, (uint32_t)getpid());
+            struct session_process *slot = session_open(path, &seen) ? NULL : claim(seen, (uint32_t)getpid());
             if (slot) {
                 atomic_set_relaxed(&slot->faults, 1);
             }
@@ -235,9 +251,29 @@ TEST(forked_children_claim_for_themselves)
 
 TEST(alive_or_dead)
 {
-    CHECK(session_is_alive((uint32_t)getpid()));
-    CHECK(session_is_alive(1));
-    CHECK(!session_is_alive(DEAD));
+    new_session();
+    CHECK(!session_is_alive(session, 0));
+    CHECK(claim(session, DEAD) == &session->processes[0]);
+    CHECK(session_is_alive(session, 0));
+    member_thread_leave();
+    CHECK(!session_is_alive(session, 0));
+    end_session();
+}
+
+TEST(a_session_without_a_path_is_for_whom_one_forks)
+{
+    REQUIRE(session_create_private(&session) == 0);
+    REQUIRE(claim(session, (uint32_t)getpid()));
+    pid_t child = fork();
+    if (child == 0) {
+        struct session_process *slot = claim(session, (uint32_t)getpid());
+        atomic_set_relaxed(&slot->faults, 5);
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+    CHECK_EQUAL(sum_now().faults, 5);
+    member_thread_leave();
+    session_close(session);
 }
 
 int main(void)
@@ -254,5 +290,6 @@ int main(void)
     RUN(claims_side_by_side_lose_nothing);
     RUN(forked_children_claim_for_themselves);
     RUN(alive_or_dead);
+    RUN(a_session_without_a_path_is_for_whom_one_forks);
     return harness_finish();
 }
