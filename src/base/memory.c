@@ -15,18 +15,42 @@ static bool injected_failure(struct memory *m)
     return atomic_sub_relaxed(&m->fail_countdown, 1) == 0;
 }
 
-static void *map_anonymous(size_t bytes, int extra_flags)
+static void *map_anonymous(const struct memory *m, size_t bytes, int extra_flags)
 {
-    long at = sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | extra_flags, -1, 0);
+    int flags = MAP_ANONYMOUS | (m->shared ? MAP_SHARED : MAP_PRIVATE) | extra_flags;
+    long at = sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
     return sys_is_error(at) ? NULL : (void *)at;
+}
+
+static void charge(struct memory *m, size_t bytes, enum account_kind kind)
+{
+    account_charge(m->account, kind, bytes);
+    if (m->shared) {
+        atomic_add_relaxed(&m->charged[kind], (int64_t)bytes);
+    }
+}
+
+void memory_uncharge(struct memory *m, size_t bytes, enum account_kind kind)
+{
+    account_uncharge(m->account, kind, bytes);
+    if (m->shared) {
+        atomic_sub_relaxed(&m->charged[kind], (int64_t)bytes);
+    }
+}
+
+void memory_uncharge_all(struct memory *m)
+{
+    for (int kind = 0; kind < ACCOUNT_KINDS; kind++) {
+        memory_uncharge(m, (size_t)m->charged[kind], (enum account_kind)kind);
+    }
 }
 
 void *memory_map(struct memory *m, size_t bytes, enum account_kind kind)
 {
     bytes = round_up(bytes, PAGE_BYTES);
-    void *at = injected_failure(m) ? NULL : map_anonymous(bytes, 0);
+    void *at = injected_failure(m) ? NULL : map_anonymous(m, bytes, 0);
     if (at) {
-        account_charge(m->account, kind, bytes);
+        charge(m, bytes, kind);
     }
     return at;
 }
@@ -38,13 +62,13 @@ void memory_unmap(struct memory *m, void *at, size_t bytes, enum account_kind ki
     }
     bytes = round_up(bytes, PAGE_BYTES);
     sys_munmap(at, bytes);
-    account_uncharge(m->account, kind, bytes);
+    memory_uncharge(m, bytes, kind);
 }
 
 void *memory_reserve(struct memory *m, size_t bytes)
 {
     bytes = round_up(bytes, PAGE_BYTES);
-    void *at = injected_failure(m) ? NULL : map_anonymous(bytes, MAP_NORESERVE);
+    void *at = injected_failure(m) ? NULL : map_anonymous(m, bytes, MAP_NORESERVE);
     if (at) {
         /* A huge page would make one touched page cost 512. */
         sys_madvise(at, bytes, MADV_NOHUGEPAGE);
@@ -74,12 +98,18 @@ bool memory_commit(struct memory *m, size_t bytes, enum account_kind kind)
     if (injected_failure(m)) {
         return false;
     }
-    account_charge(m->account, kind, bytes);
+    charge(m, bytes, kind);
     return true;
 }
 
 void memory_release(struct memory *m, void *at, size_t bytes, enum account_kind kind)
 {
-    sys_madvise(at, bytes, MADV_DONTNEED);
-    account_uncharge(m->account, kind, bytes);
+    memory_drop(m, at, bytes);
+    memory_uncharge(m, bytes, kind);
+}
+
+void memory_drop(const struct memory *m, void *at, size_t bytes)
+{
+    /* Shared memory is a file in the kernel, whose pages outlive a mapping of them. */
+    sys_madvise(at, bytes, m->shared ? MADV_REMOVE : MADV_DONTNEED);
 }

@@ -7,8 +7,9 @@
  * its pages are charged with `memory_commit` just before they are first touched, and given back with
  * `memory_release`. Both can fail, and tests make each of them fail in turn through `fail_countdown`.
  *
- * All functions are thread-safe. Memory is private, zeroed and page-aligned; `bytes` is a multiple of
- * PAGE_BYTES (rounded up where it is not).
+ * All functions are thread-safe. Memory is zeroed and page-aligned; `bytes` is a multiple of PAGE_BYTES (rounded up
+ * where it is not). It is private to the process, or, if `shared` is set, shared with all children that are forked
+ * from then on: then each process is charged for what it has committed itself, and keeps count of it.
  */
 #ifndef UZSWAP_BASE_MEMORY_H
 #define UZSWAP_BASE_MEMORY_H
@@ -19,6 +20,8 @@
 struct memory {
     struct account *account; /* who is charged; never NULL */
     int64_t fail_countdown;  /* tests: > 0 counts requests down, the one that reaches 0 fails. Atomic */
+    bool shared;             /* immutable */
+    int64_t charged[ACCOUNT_KINDS]; /* through this; atomic; kept if shared */
 };
 
 /* NULL if there is no memory. */
@@ -37,7 +40,17 @@ void memory_collapse(void *at, size_t bytes);
 /* Charges reserved memory that is about to be touched; false if there is none. */
 bool memory_commit(struct memory *m, size_t bytes, enum account_kind kind);
 
+/* Takes a charge back. */
+void memory_uncharge(struct memory *m, size_t bytes, enum account_kind kind);
+
+/* Takes back all that this process was charged for shared memory: in a forked child, as it was the parent that was
+ * charged, and at the end. */
+void memory_uncharge_all(struct memory *m);
+
 /* Gives the memory behind [at, at + bytes) back to the kernel and uncharges it; reads as zero after. */
 void memory_release(struct memory *m, void *at, size_t bytes, enum account_kind kind);
+
+/* The same for memory that was not charged, or that another process was charged for. */
+void memory_drop(const struct memory *m, void *at, size_t bytes);
 
 #endif

@@ -25,6 +25,9 @@ static int try_take(struct shared_lock *lock)
 int shared_lock_take(struct shared_lock *lock)
 {
     int result = -EBUSY;
+    if (unlikely(!member_thread_self())) {
+        __builtin_trap(); /* nobody could see it die */
+    }
     for (int i = 0; i < SPINS && (result = try_take(lock)) == -EBUSY; i++) {
         cpu_relax();
     }

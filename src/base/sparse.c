@@ -54,15 +54,14 @@ void sparse_destroy(struct sparse *s)
     if (!s->memory) {
         return;
     }
-    struct account *account = s->memory->account;
     if (s->slots && s->committed && s->bitmap_pages) {
         for (uint64_t i = 0; (i = sparse_next_committed(s, i)) < s->slots_total;
              i += sparse_slots_per_page(s)) {
-            account_uncharge(account, s->kind, PAGE_BYTES);
+            memory_uncharge(s->memory, PAGE_BYTES, s->kind);
         }
         for (size_t page = 0; page < bitmap_page_count(s); page++) {
             if (s->bitmap_pages[page]) {
-                account_uncharge(account, ACCOUNT_TABLES, PAGE_BYTES);
+                memory_uncharge(s->memory, PAGE_BYTES, ACCOUNT_TABLES);
             }
         }
     }
@@ -83,7 +82,7 @@ static bool commit_bitmap_page(struct sparse *s, uint64_t word)
         return false;
     }
     if (atomic_swap_acq_rel(flag, 1)) {
-        account_uncharge(s->memory->account, ACCOUNT_TABLES, PAGE_BYTES); /* another was first */
+        memory_uncharge(s->memory, PAGE_BYTES, ACCOUNT_TABLES); /* another was first */
     }
     return true;
 }
@@ -113,7 +112,7 @@ static bool commit_page(struct sparse *s, uint64_t page)
     }
     uint64_t bit = 1ull << (page % 64);
     if (atomic_fetch_or_acq_rel(&s->committed[page / 64], bit) & bit) {
-        account_uncharge(s->memory->account, s->kind, PAGE_BYTES); /* another was first */
+        memory_uncharge(s->memory, PAGE_BYTES, s->kind); /* another was first */
     } else if (s->huge) {
         collapse_around(s, page);
     }
@@ -139,7 +138,7 @@ void sparse_release_page(struct sparse *s, uint64_t i)
     if (atomic_fetch_and_acq_rel(&s->committed[page / 64], ~bit) & bit) {
         memory_release(s->memory, at, PAGE_BYTES, s->kind);
     } else {
-        sys_madvise(at, PAGE_BYTES, MADV_DONTNEED); /* given back before, and written since, uncharged */
+        memory_drop(s->memory, at, PAGE_BYTES); /* given back before, and written since, uncharged */
     }
 }
 

@@ -13,14 +13,16 @@
  *       socketpair             for descriptors one way and the child's result the other way
  *       post `hold`            the root thread: region_fork_prepare, sends its descriptors, stands still
  *       clone                  the real one
- *         child                runtime_fork_child: slot, stacks, root thread; it takes descriptors, device, region
- *                              over. Reports, and goes on into libc's child path: all memory is there.
- *         parent               waits for the report: the child copies the device's content, which the parent
- *                              must not overwrite meanwhile. Then lets the root thread go on.
+ *         child                runtime_fork_child: stacks, root thread; it becomes a member, takes descriptors,
+ *                              device and region over. Reports, and goes on into libc's child path: all memory is
+ *                              there.
+ *         parent               waits for the report: the child becomes a user of all that the parent has on the
+ *                              device, which the parent must not change meanwhile. Then lets the root thread go on.
  *     parent or child handlers run free: the trap is off
  *   fork() of ours             restores SIGSYS and the signal mask
  *
- * A child that cannot have a runtime (no descriptors, no memory) ends at once, and fork answers EAGAIN.
+ * A child that cannot have a runtime (no descriptors, no memory, no place in the session) ends at once, and fork answers
+ * EAGAIN.
  *
  * Where there is no trap, fork answers ENOSYS: visibly nothing,
  * rather than a child that reads zeros. vfork, posix_spawn, system and popen share the parent's memory until

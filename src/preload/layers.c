@@ -52,6 +52,7 @@ static int open_cache(const struct run_options *o, struct message *message)
         .swap_size = o->swap_size,
         .writeback = modes[o->writeback],
         .deduplicate = o->deduplicate,
+        .member = &runtime.self,
     };
     struct cache_error why;
     int error = cache_open(&runtime.cache, &settings, &why);

@@ -86,6 +86,7 @@ static void warn_lost(void)
 
 static void housekeep(void)
 {
+    zswap_bury_dead(runtime.cache.zswap);
     figures_publish();
     warn_over_budget();
     warn_lost();

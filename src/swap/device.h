@@ -51,9 +51,6 @@ struct swap_io {
 
 struct swap_device;
 
-/* The next range in use at or after *position. False if there is none. */
-typedef bool (*swap_next_used)(void *context, uint64_t *position, uint64_t *bytes);
-
 /* Why a device could not be opened, for a person: names the thing, the cause and the way out. */
 struct swap_open_error {
     char text[256];
@@ -82,12 +79,11 @@ struct swap_device_ops {
     size_t (*reap)(struct swap_device *device, bool wait);
 
     /*
-     * In a forked child: gives this process its own copy of what the device holds in the ranges that `next_used`
-     * names, so that parent and child no longer share it. `device` is the child's copy of the parent's structure,
-     * with nothing in flight. The parent writes nothing meanwhile. 0 or -errno: then the device refuses all I/O
-     * with -EBADF.
+     * In a forked child: what the device holds is shared with the parent from now on (whose bytes are whose, the swap map
+     * knows); what a process needs of its own is made anew. `device` is the child's copy of the parent's structure,
+     * with nothing in flight. 0 or -errno: then the device refuses all I/O with -EBADF.
      */
-    int (*fork_child)(struct swap_device *device, swap_next_used next_used, void *context);
+    int (*fork_child)(struct swap_device *device);
 };
 
 struct swap_device {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The file device: its ops table, I/O in the calling thread, and the copy for a forked child. See file.h. */
+/* The file device: its ops table, I/O in the calling thread, and fork. See file.h. */
 #include "swap/file.h"
 
 #include <linux/falloc.h>
@@ -9,8 +9,6 @@
 #include <sys/uio.h>
 
 #include "base/sys.h"
-
-#define COPY_BYTES ((size_t)256 << 10)
 
 static struct file_device *file_of(struct swap_device *device)
 {
@@ -143,94 +141,25 @@ static size_t reap(struct swap_device *device, bool wait)
     return file->ring.ready ? file_ring_reap(file, wait) : 0;
 }
 
-/* --- The copy for a forked child --- */
+/* --- fork --- */
 
-static int copy_through_buffer(int from, int to, uint64_t position, uint64_t end, struct memory *memory)
-{
-    void *buffer = memory_map(memory, COPY_BYTES, ACCOUNT_TABLES);
-    if (!buffer) {
-        return -ENOMEM;
-    }
-    int result = 0;
-    while (!result && position < end) {
-        struct swap_io io = {
-            .buffer = buffer, .bytes = min_size(COPY_BYTES, end - position), .position = position};
-        result = read_all(from, &io);
-        io.transferred = 0;
-        if (!result) {
-            result = write_all(to, &io);
-        }
-        position += io.bytes;
-    }
-    memory_unmap(memory, buffer, COPY_BYTES, ACCOUNT_TABLES);
-    return result;
-}
-
-/* Copies [position, end), which holds data; in the kernel if it can, for some file systems share the
- * blocks. */
-static int copy_range(int from, int to, uint64_t position, uint64_t end, struct memory *memory)
-{
-    while (position < end) {
-        int64_t in = (int64_t)position, out = (int64_t)position;
-        long copied =
-            sys_call6(SYS_copy_file_range, from, (long)&in, to, (long)&out, (long)(end - position), 0);
-        if (copied == -EINTR) {
-            continue;
-        }
-        if (copied <= 0) {
-            /* Not supported here, or a true error, which the other way meets again. */
-            return copy_through_buffer(from, to, position, end, memory);
-        }
-        position += (uint64_t)copied;
-    }
-    return 0;
-}
-
-static int copy_used(int from, int to, swap_next_used next_used, void *context, struct memory *memory)
-{
-    uint64_t position = 0, bytes;
-    int result = 0;
-    while (!result && next_used(context, &position, &bytes)) {
-        result = copy_range(from, to, position, position + bytes, memory);
-        position += bytes;
-    }
-    return result;
-}
-
-/* A copy of what is used, in a new file. Its descriptor or -errno. */
-static int copy_file(struct file_device *file, swap_next_used next_used, void *context)
+/* 0, or why the descriptor is not the file's: the program may have closed it and opened another under its number. */
+static int check_identity(const struct file_device *file)
 {
     struct file_identity found;
     int result = file_identify(file->fd, &found);
-    if (result) {
-        return result;
+    if (!result && (found.device != file->identity.device || found.inode != file->identity.inode)) {
+        result = -EBADF;
     }
-    if (found.device != file->identity.device || found.inode != file->identity.inode) {
-        return -EBADF; /* the program has closed our descriptor and opened another file under its number */
-    }
-    int fd = file_create(file->folder, 0);
-    if (fd < 0) {
-        return fd;
-    }
-    result = copy_used(file->fd, fd, next_used, context, file->memory);
-    if (!result) {
-        result = file_identify(fd, &file->identity);
-    }
-    if (result) {
-        sys_close(fd);
-        return result;
-    }
-    sys_close(file->fd);
-    return fd;
+    return result;
 }
 
-static int fork_child(struct swap_device *device, swap_next_used next_used, void *context)
+static int fork_child(struct swap_device *device)
 {
     struct file_device *file = file_of(device);
     bool use_ring = file->ring.ready;
-    file->fd = copy_file(file, next_used, context);
-    if (file->fd < 0) {
-        int result = file->fd;
+    int result = check_identity(file);
+    if (result) {
         file->fd = -1;
         file->ring.ready = false;
         return result;
@@ -254,6 +183,27 @@ static uint64_t allowed_size(uint64_t size)
     return size;
 }
 
+/* Opens the file in the folder that `location` names. 0, or -errno with error->text set. */
+static int create_in(struct file_device *file, const char *location, struct swap_open_error *error,
+                     unsigned flags)
+{
+    int folder = file_open_folder(location, error);
+    if (folder < 0) {
+        return folder;
+    }
+    file->fd = file_create(folder, flags);
+    sys_close(folder);
+    if (file->fd < 0) {
+        return file_explain_create(location, file->fd, error);
+    }
+    int result = file_identify(file->fd, &file->identity);
+    if (result) {
+        sys_close(file->fd);
+        return file_explain_create(location, result, error);
+    }
+    return 0;
+}
+
 int file_open(struct swap_device **device, const char *location, uint64_t size, struct memory *memory,
               struct swap_open_error *error, unsigned flags)
 {
@@ -271,34 +221,16 @@ int file_open(struct swap_device **device, const char *location, uint64_t size, 
                                       .size = allowed_size(size),
                                       .max_in_flight = FILE_IN_FLIGHT,
                                       .reads_at_once = true};
-    file->folder = file_open_folder(location, error);
-    if (file->folder < 0) {
-        result = file->folder;
-        goto free_file;
-    }
-    file->fd = file_create(file->folder, flags);
-    if (file->fd < 0) {
-        result = file_explain_create(location, file->fd, error);
-        goto close_folder;
-    }
-    result = file_identify(file->fd, &file->identity);
+    result = create_in(file, location, error, flags);
     if (result) {
-        result = file_explain_create(location, result, error);
-        goto close_fd;
+        memory_unmap(memory, file, sizeof *file, ACCOUNT_TABLES);
+        return result;
     }
     if (!(flags & FILE_WITHOUT_RING)) {
         file_ring_init(&file->ring);
     }
     *device = &file->base;
     return 0;
-
-close_fd:
-    sys_close(file->fd);
-close_folder:
-    sys_close(file->folder);
-free_file:
-    memory_unmap(memory, file, sizeof *file, ACCOUNT_TABLES);
-    return result;
 }
 
 static int open_file(struct swap_device **device, const char *location, uint64_t size, struct memory *memory,
@@ -314,7 +246,6 @@ static void close_file(struct swap_device *device)
     if (file->fd >= 0) {
         sys_close(file->fd);
     }
-    sys_close(file->folder);
     memory_unmap(file->memory, file, sizeof *file, ACCOUNT_TABLES);
 }
 

@@ -2,7 +2,7 @@
 /*
  * The file device, inside: an unlinked file that grows as it is written.
  *
- *   file.c          the ops table; I/O in the calling thread; the copy for a forked child
+ *   file.c          the ops table; I/O in the calling thread; fork
  *   file_create.c   from "file:..." to an open, unlinked file, or a message that says why not
  *   file_ring.c     I/O through io_uring
  *
@@ -53,9 +53,8 @@ struct file_identity {
 
 struct file_device {
     struct swap_device base;
-    struct memory *memory;         /* immutable */
-    int fd;                        /* immutable but for fork_child; -1: refuses all I/O */
-    int folder;                    /* O_PATH, for fork_child; immutable */
+    struct memory *memory; /* immutable */
+    int fd; /* shared with forked children; immutable but for fork_child; -1: refuses all I/O */
     struct file_identity identity; /* of fd */
     struct file_ring ring;
 };

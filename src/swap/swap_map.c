@@ -14,15 +14,10 @@
  * for an object of k slots remembers k in `no_run` until slots are freed, so that it is not searched in
  * vain each time.
  */
-#include "swap/swap_map.h"
+#include "swap/swap_map_internal.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
-
-#define COUNT_FREE 0
-#define COUNT_SATURATED 254
-#define COUNT_FURTHER 255
 
 /* Slots that are looked through for a run long enough before a shorter one is taken. */
 #define WINDOW_SLOTS 16384
@@ -35,21 +30,25 @@ struct run {
     uint64_t slots;
 };
 
-int swap_map_init(struct swap_map *map, struct memory *memory, uint64_t bytes)
+int swap_map_init(struct swap_map *map, struct memory *memory, uint64_t bytes, const struct membership *self)
 {
     uint64_t slots = bytes / SLOT_BYTES;
     if (!slots) {
         return -EINVAL;
     }
-    *map = (struct swap_map){.slots_total = slots};
+    *map = (struct swap_map){.slots_total = slots, .self = self};
     mutex_init(&map->lock, LOCK_RANK_SWAP_MAP);
-    int error = sparse_init(&map->counts, memory, slots, 1, ACCOUNT_TABLES);
-    if (error) {
-        return error;
+    map->state = &map->own_state;
+    int error = self ? seats_init(map, memory) : 0;
+    struct memory *from = self ? &map->memory : memory;
+    if (!error) {
+        error = sparse_init(&map->counts, from, slots, 1, ACCOUNT_TABLES);
     }
-    error = sparse_init(&map->sums, memory, slots / 8 + 1, sizeof(uint64_t), ACCOUNT_TABLES);
+    if (!error) {
+        error = sparse_init(&map->sums, from, slots / 8 + 1, sizeof(uint64_t), ACCOUNT_TABLES);
+    }
     if (error) {
-        sparse_destroy(&map->counts);
+        swap_map_destroy(map);
     }
     return error;
 }
@@ -58,19 +57,38 @@ void swap_map_destroy(struct swap_map *map)
 {
     sparse_destroy(&map->sums);
     sparse_destroy(&map->counts);
+    seats_destroy(map);
+}
+
+void swap_map_enter(struct swap_map *map)
+{
+    mutex_lock(&map->lock);
+    if (map->family && shared_lock_take(&map->family->lock) == -EOWNERDEAD) {
+        seats_recover(map);
+    }
+}
+
+void swap_map_leave(struct swap_map *map)
+{
+    if (map->family) {
+        shared_lock_give(&map->family->lock);
+    }
+    mutex_unlock(&map->lock);
+}
+
+void swap_map_assert_entered(const struct swap_map *map)
+{
+    mutex_assert_held(&map->lock);
 }
 
 /* --- Counts --- */
 
-/* The count of `slot`, which is below high_water or inside a run that was committed. */
-static uint8_t *count_at(struct swap_map *map, uint64_t slot)
+/* Commits what has to be written for a run. */
+static bool commit_run(struct swap_map *map, uint64_t first, uint64_t slots)
 {
-    return (uint8_t *)map->counts.slots + slot;
-}
-
-/* Commits the counts of a run on fresh ground. */
-static bool commit_counts(struct swap_map *map, uint64_t first, uint64_t slots)
-{
+    if (map->family && !seats_commit(map, first, slots)) {
+        return false;
+    }
     for (uint64_t i = first; i < first + slots; i = round_up(i + 1, PAGE_BYTES)) {
         if (!sparse_get_for_write(&map->counts, i)) {
             return false;
@@ -79,10 +97,10 @@ static bool commit_counts(struct swap_map *map, uint64_t first, uint64_t slots)
     return true;
 }
 
-static uint64_t object_slots(struct swap_map *map, uint64_t first)
+uint64_t map_object_slots(struct swap_map *map, uint64_t first)
 {
     uint64_t n = 1;
-    while (first + n < map->high_water && *count_at(map, first + n) == COUNT_FURTHER) {
+    while (first + n < map->state->high_water && *count_at(map, first + n) == COUNT_FURTHER) {
         n++;
     }
     return n;
@@ -90,19 +108,34 @@ static uint64_t object_slots(struct swap_map *map, uint64_t first)
 
 static void mark_object(struct swap_map *map, uint64_t first, unsigned slots)
 {
-    mutex_assert_held(&map->lock);
-    *count_at(map, first) = 1;
+    swap_map_assert_entered(map);
+    if (map->family) {
+        seats_begin_object(map, first);
+    } else {
+        *count_at(map, first) = 1;
+    }
     memset(count_at(map, first + 1), COUNT_FURTHER, slots - 1);
-    map->slots_used += slots;
+    map->state->slots_used += slots;
 }
 
 static void free_object(struct swap_map *map, uint64_t first)
 {
-    mutex_assert_held(&map->lock);
-    uint64_t slots = object_slots(map, first);
+    swap_map_assert_entered(map);
+    uint64_t slots = map_object_slots(map, first);
     memset(count_at(map, first), COUNT_FREE, slots);
-    map->slots_used -= slots;
-    map->no_run = 0;
+    map->state->slots_used -= slots;
+    map->state->no_run = 0;
+}
+
+void map_drop_user(struct swap_map *map, uint64_t first)
+{
+    uint8_t *count = count_at(map, first);
+    uint32_t users = *count == COUNT_SATURATED ? seats_users(map, first) : *count - 1u;
+    if (!users) {
+        free_object(map, first);
+    } else {
+        *count = (uint8_t)min_size(users, COUNT_SATURATED);
+    }
 }
 
 /* --- Searching --- */
@@ -174,44 +207,45 @@ static struct run search_range(struct swap_map *map, uint64_t from, uint64_t to,
 
 static struct run fresh_run(const struct swap_map *map, uint64_t least, uint64_t wanted)
 {
-    uint64_t fresh = map->slots_total - map->high_water;
-    return fresh < least ? (struct run){0}
-                         : (struct run){.first = map->high_water, .slots = fresh < wanted ? fresh : wanted};
+    uint64_t fresh = map->slots_total - map->state->high_water;
+    return fresh < least
+               ? (struct run){0}
+               : (struct run){.first = map->state->high_water, .slots = fresh < wanted ? fresh : wanted};
 }
 
 /* Is enough of the old ground free to use it again? */
 static bool wants_holes(const struct swap_map *map)
 {
-    return map->high_water > FRESH_SLOTS_MIN && map->slots_used < map->high_water / 2;
+    return map->state->high_water > FRESH_SLOTS_MIN && map->state->slots_used < map->state->high_water / 2;
 }
 
 static uint64_t search_end(const struct swap_map *map, uint64_t least)
 {
-    return map->slots_total - map->high_water < least ? map->slots_total : map->high_water;
+    return map->slots_total - map->state->high_water < least ? map->slots_total : map->state->high_water;
 }
 
 /* A run for objects of `wanted` slots together, the first of which takes `least`. A run of 0 slots: none. */
 static struct run find_run(struct swap_map *map, uint64_t least, uint64_t wanted)
 {
-    mutex_assert_held(&map->lock);
+    swap_map_assert_entered(map);
     if (!wants_holes(map)) {
         struct run fresh = fresh_run(map, least, wanted);
         if (fresh.slots) {
             return fresh;
         }
     }
-    if (map->no_run && least >= map->no_run) {
+    if (map->state->no_run && least >= map->state->no_run) {
         return fresh_run(map, least, wanted);
     }
     /* The few slots of fresh ground that are too short for `least` may lengthen the hole before them. */
     uint64_t end = search_end(map, least);
-    struct run run = search_range(map, map->next < end ? map->next : 0, end, least, wanted);
+    struct run run = search_range(map, map->state->next < end ? map->state->next : 0, end, least, wanted);
     if (!run.slots) {
-        end = map->next + least < end ? map->next + least : end;
+        end = map->state->next + least < end ? map->state->next + least : end;
         run = search_range(map, 0, end, least, wanted);
     }
     if (!run.slots) {
-        map->no_run = least;
+        map->state->no_run = least;
         run = fresh_run(map, least, wanted);
     }
     return run;
@@ -222,41 +256,44 @@ static struct run find_run(struct swap_map *map, uint64_t least, uint64_t wanted
 /* Lays as many of the `n` objects into `run` as fit. How many; 0 only if there is no memory. */
 static size_t fill_run(struct swap_map *map, struct run run, const uint8_t *slots, size_t n, uint64_t *first)
 {
-    if (!commit_counts(map, run.first, run.slots)) {
+    struct swap_map_state *state = map->state;
+    if (!commit_run(map, run.first, run.slots)) {
         return 0;
     }
     uint64_t at = run.first, end = run.first + run.slots;
     size_t placed = 0;
     for (; placed < n && end - at >= slots[placed]; placed++) {
-        mark_object(map, at, slots[placed]);
         first[placed] = at;
         at += slots[placed];
     }
-    if (at > map->high_water) {
-        map->high_water = at;
+    /* Before anything is marked, so that whoever dies in between leaves no mark above it. */
+    state->high_water = max_size(state->high_water, at);
+    for (size_t i = 0; i < placed; i++) {
+        mark_object(map, first[i], slots[i]);
     }
-    map->next = at < map->slots_total ? at : 0;
+    state->next = at < map->slots_total ? at : 0;
     return placed;
+}
+
+/* This process's use of an object ends. */
+static void put(struct swap_map *map, uint64_t first)
+{
+    if (!map->family || seats_clear(map, first)) {
+        map_drop_user(map, first);
+    }
 }
 
 static void undo(struct swap_map *map, const uint64_t *first, size_t n)
 {
     while (n) {
-        free_object(map, first[--n]);
+        put(map, first[--n]);
     }
 }
 
-int swap_map_alloc(struct swap_map *map, const uint8_t *slots, size_t n, uint64_t *first)
+/* Places objects of `remaining` slots together. */
+static int place(struct swap_map *map, const uint8_t *slots, size_t n, uint64_t remaining, uint64_t *first)
 {
-    uint64_t remaining = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (slots[i] < 1 || slots[i] > SWAP_OBJECT_SLOTS_MAX) {
-            return -EINVAL;
-        }
-        remaining += slots[i];
-    }
-    SCOPED_LOCK(&map->lock);
-    if (remaining > map->slots_total - map->slots_used) {
+    if (remaining > map->slots_total - map->state->slots_used) {
         return -ENOSPC;
     }
     for (size_t i = 0; i < n;) {
@@ -273,57 +310,55 @@ int swap_map_alloc(struct swap_map *map, const uint8_t *slots, size_t n, uint64_
     return 0;
 }
 
-/* Is `first` the first slot of an object? Anything else is the caller's mistake, and changes nothing. */
-static bool is_object(struct swap_map *map, uint64_t first)
+int swap_map_alloc(struct swap_map *map, const uint8_t *slots, size_t n, uint64_t *first)
 {
-    mutex_assert_held(&map->lock);
-    return first < map->high_water && *count_at(map, first) != COUNT_FREE &&
-           *count_at(map, first) != COUNT_FURTHER;
+    uint64_t wanted = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (slots[i] < 1 || slots[i] > SWAP_OBJECT_SLOTS_MAX) {
+            return -EINVAL;
+        }
+        wanted += slots[i];
+    }
+    swap_map_enter(map);
+    int error = place(map, slots, n, wanted, first);
+    if (error == -ENOSPC && map->family && seats_bury_dead(map)) {
+        error = place(map, slots, n, wanted, first);
+    }
+    swap_map_leave(map);
+    return error;
 }
 
-void swap_map_get(struct swap_map *map, uint64_t first)
+/* Anything else is the caller's mistake, and changes nothing. */
+bool map_is_object(struct swap_map *map, uint64_t first)
 {
-    SCOPED_LOCK(&map->lock);
-    if (is_object(map, first) && *count_at(map, first) != COUNT_SATURATED) {
-        ++*count_at(map, first);
-    }
+    swap_map_assert_entered(map);
+    return first < map->state->high_water && *count_at(map, first) != COUNT_FREE &&
+           *count_at(map, first) != COUNT_FURTHER;
 }
 
 void swap_map_put(struct swap_map *map, uint64_t first)
 {
-    SCOPED_LOCK(&map->lock);
-    if (!is_object(map, first) || *count_at(map, first) == COUNT_SATURATED) {
-        return;
+    swap_map_enter(map);
+    if (map_is_object(map, first)) {
+        put(map, first);
     }
-    if (*count_at(map, first) == 1) {
-        free_object(map, first);
-    } else {
-        --*count_at(map, first);
-    }
+    swap_map_leave(map);
 }
 
 uint64_t swap_map_used(struct swap_map *map)
 {
-    SCOPED_LOCK(&map->lock);
-    return map->slots_used;
-}
-
-bool swap_map_next_used(struct swap_map *map, uint64_t *first, uint64_t *slots)
-{
-    SCOPED_LOCK(&map->lock);
-    uint64_t from = next_used(map, *first, map->high_water);
-    if (from >= map->high_water) {
-        return false;
-    }
-    *slots = next_free(map, from, map->high_water) - from;
-    *first = from;
-    return true;
+    swap_map_enter(map);
+    uint64_t used = map->state->slots_used;
+    swap_map_leave(map);
+    return used;
 }
 
 uint64_t swap_map_high_water(struct swap_map *map)
 {
-    SCOPED_LOCK(&map->lock);
-    return map->high_water;
+    swap_map_enter(map);
+    uint64_t slots = map->state->high_water;
+    swap_map_leave(map);
+    return slots;
 }
 
 int swap_map_set_sum(struct swap_map *map, uint64_t first, uint64_t sum)
@@ -340,54 +375,4 @@ uint64_t swap_map_sum(struct swap_map *map, uint64_t first)
 {
     const uint64_t *at = sparse_get(&map->sums, first / 8);
     return at ? *at : 0;
-}
-
-/* --- Checks --- */
-
-#define MISMATCH(ok, ...) ((ok) = false, (void)fprintf(stderr, "swap map: " __VA_ARGS__))
-#define LONG(n) ((unsigned long long)(n))
-
-/* Nothing is in use in [from, to): looks at committed pages only. */
-static bool check_unused(struct swap_map *map, uint64_t from, uint64_t to)
-{
-    bool ok = true;
-    for (uint64_t i = from; (i = sparse_next_committed(&map->counts, i)) < to;
-         i = round_up(i + 1, PAGE_BYTES)) {
-        uint64_t end = min_size(to, round_up(i + 1, PAGE_BYTES));
-        uint64_t used = next_used(map, i, end);
-        if (used < end) {
-            MISMATCH(ok, "slot %llu is in use, above high water\n", LONG(used));
-        }
-    }
-    return ok;
-}
-
-bool swap_map_consistent(struct swap_map *map)
-{
-    SCOPED_LOCK(&map->lock);
-    bool ok = true;
-    uint64_t used = 0, object = 0; /* `object`: slots of the object so far, 0 = none */
-    for (uint64_t i = 0; i < map->high_water; i++) {
-        uint8_t count = *count_at(map, i);
-        if (count == COUNT_FURTHER && !object) {
-            MISMATCH(ok, "slot %llu continues an object that does not begin\n", LONG(i));
-        }
-        object = count == COUNT_FREE ? 0 : count == COUNT_FURTHER ? object + 1 : 1;
-        if (object > SWAP_OBJECT_SLOTS_MAX) {
-            MISMATCH(ok, "the object that ends at slot %llu is too long\n", LONG(i));
-        }
-        if (count != COUNT_FREE && !sparse_is_committed(&map->counts, i)) {
-            MISMATCH(ok, "the count of slot %llu is not charged\n", LONG(i));
-        }
-        used += count != COUNT_FREE;
-    }
-    if (used != map->slots_used) {
-        MISMATCH(ok, "slots_used is %llu and %llu slots are in use\n", LONG(map->slots_used), LONG(used));
-    }
-    if (map->high_water > map->slots_total || map->next >= map->slots_total) {
-        MISMATCH(ok, "high water %llu or next %llu is beyond %llu slots\n", LONG(map->high_water),
-                 LONG(map->next), LONG(map->slots_total));
-        return false;
-    }
-    return check_unused(map, map->high_water, map->slots_total) && ok;
 }

@@ -63,6 +63,7 @@ static int zswap_settings(const struct cache *cache, const struct cache_settings
         .device = cache->device,
         .swap_cache = cache->swap_cache,
         .deduplicate = s->deduplicate,
+        .member = s->member,
     };
     if (!options->pool) {
         EXPLAIN(error, "pool ", s->pool, ": no such pool; there are: ", pool_list());

@@ -9,14 +9,15 @@
 #include "zswap/zswap.h"
 
 struct cache_settings {
-    struct memory *memory;          /* outlives the cache; its account has the budget as its limit */
-    const char *pool;               /* "zsmalloc" */
-    const char *compressor;         /* "lz4", "zstd:3" */
-    const char *swap;               /* URI of the device; "none" */
-    uint64_t swap_size;             /* bytes the device may take */
-    enum zswap_writeback writeback; /* no device is opened if it is OFF */
-    unsigned max_pool_percent;      /* of the budget; 0 = by CACHE_POOL_PERCENT_* */
-    bool deduplicate;               /* entries of equal pages share one object */
+    struct memory *memory;           /* outlives the cache; its account has the budget as its limit */
+    const char *pool;                /* "zsmalloc" */
+    const char *compressor;          /* "lz4", "zstd:3" */
+    const char *swap;                /* URI of the device; "none" */
+    uint64_t swap_size;              /* bytes the device may take */
+    enum zswap_writeback writeback;  /* no device is opened if it is OFF */
+    unsigned max_pool_percent;       /* of the budget; 0 = by CACHE_POOL_PERCENT_* */
+    bool deduplicate;                /* entries of equal pages share one object */
+    const struct membership *member; /* as in zswap.h */
 };
 
 /* The pool's share of the budget, where resident pages share it: with a device to write back to, more for them. */

@@ -89,7 +89,12 @@ uint32_t writeback_completed(const struct zswap *z)
 /* Not every object would fit any more. */
 static bool device_is_full(struct zswap *z)
 {
-    return swap_map_used(&z->map) + SWAP_OBJECT_SLOTS_MAX > z->map.slots_total;
+    do {
+        if (swap_map_used(&z->map) + SWAP_OBJECT_SLOTS_MAX <= z->map.slots_total) {
+            return false;
+        }
+    } while (swap_map_bury_dead(&z->map));
+    return true;
 }
 
 bool zswap_can_write_back(struct zswap *z)

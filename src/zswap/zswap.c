@@ -60,7 +60,7 @@ static int create_parts(struct zswap *z, const struct zswap_options *o)
         error = dedup_create(z);
     }
     if (!error && z->device) {
-        error = swap_map_init(&z->map, z->memory, z->device->size);
+        error = swap_map_init(&z->map, z->memory, z->device->size, o->member);
         if (!error) {
             error = writeback_create(z);
         }
@@ -166,21 +166,20 @@ size_t zswap_max_pool_bytes(const struct zswap *z)
     return atomic_read_relaxed(&z->max_pool_bytes);
 }
 
-static bool next_used(void *context, uint64_t *position, uint64_t *bytes)
-{
-    uint64_t first = *position / SLOT_BYTES, slots;
-    bool found = swap_map_next_used(context, &first, &slots);
-    *position = first * SLOT_BYTES;
-    *bytes = found ? slots * SLOT_BYTES : 0;
-    return found;
-}
-
 int zswap_fork_child(struct zswap *z)
 {
-    if (!z->device) {
-        return 0;
+    int error = z->device ? swap_map_fork_child(&z->map) : 0;
+    if (!error && z->device) {
+        error = z->device->ops->fork_child(z->device);
     }
-    return z->device->ops->fork_child(z->device, next_used, &z->map);
+    return error;
+}
+
+void zswap_bury_dead(struct zswap *z)
+{
+    if (z->device) {
+        swap_map_bury_dead(&z->map);
+    }
 }
 
 uint64_t counter_sum(const struct zswap *z, enum counter counter)
@@ -336,7 +335,7 @@ bool zswap_consistent(struct zswap *z)
     good &= equal("orphans", 0, lifecycle_orphans(&z->lifecycle));
     good &= z->pool->ops->consistent(z->pool);
     if (z->device) {
-        good &= equal("device slots", swap_map_used(&z->map), s.slots);
+        good &= equal("device slots", swap_map_used_here(&z->map), s.slots);
         good &= swap_map_consistent(&z->map);
     }
     return good;

@@ -40,6 +40,9 @@ struct zswap_options {
     struct swap_device *device;    /* NULL = none; outlives the cache */
     struct swap_cache *swap_cache; /* outlives the cache */
     bool deduplicate;              /* entries of equal pages share one object */
+    /* The process that all threads that use the cache are of, if it may fork; outlives the cache. NULL: it is not
+     * forked, or the child does not use the cache. */
+    const struct membership *member;
 };
 
 /* Counters under the kernel's names (/sys/kernel/debug/zswap, mm/zswap.c), and ours. */
@@ -50,7 +53,8 @@ struct zswap_stats {
     uint64_t pool_total_size;             /* bytes */
     uint64_t pool_payload;                /* bytes of the objects in the pool */
     uint64_t device_pages;                /* on the device now */
-    uint64_t device_bytes;                /* slots they take, in bytes */
+    uint64_t
+        device_bytes; /* slots in use, in bytes; with those of the processes that share the device by fork */
     uint64_t written_back_pages;
     uint64_t written_back_bytes;
     uint64_t duplicate_entry; /* stores that replaced an entry */
@@ -160,10 +164,14 @@ void zswap_get_stats(struct zswap *zswap, struct zswap_stats *stats);
  * then compacts the pool. The last two a step of bounded length. Bytes. */
 size_t zswap_trim(struct zswap *zswap);
 
-/* In a forked child, before anything else is done with the cache: makes the device the child's own. The
- * caller has made sure that at the fork no verb was running (so no compaction, which runs inside stores, zswap_shrink
- * and zswap_trim only) and no writeback in flight. 0 or -errno. */
+/* In a forked child whose options.member names the child by now, before anything else is done with the cache: parent and
+ * child share the device from here on. The parent stands still until it is done, and the caller has made sure that at
+ * the fork no verb was running (so no compaction, which runs inside stores, zswap_shrink and zswap_trim only) and no
+ * writeback in flight. 0; as swap_map_fork_child, or what the device answers: then the cache cannot be used. */
 int zswap_fork_child(struct zswap *zswap);
+
+/* Frees device slots that only dead processes used. To be called now and then; cheap. */
+void zswap_bury_dead(struct zswap *zswap);
 
 /* Re-derives all counters and lists, with everything else standing still; prints each mismatch. */
 bool zswap_consistent(struct zswap *zswap);

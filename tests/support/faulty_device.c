@@ -148,10 +148,10 @@ static void close_faulty(struct swap_device *device)
     free(faulty);
 }
 
-static int fork_child(struct swap_device *device, swap_next_used next_used, void *context)
+static int fork_child(struct swap_device *device)
 {
     struct faulty_device *faulty = faulty_of(device);
-    return faulty->inner->ops->fork_child(faulty->inner, next_used, context);
+    return faulty->inner->ops->fork_child(faulty->inner);
 }
 
 static const struct swap_device_ops faulty_ops = {

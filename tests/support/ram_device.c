@@ -100,10 +100,9 @@ static void close_ram(struct swap_device *device)
 }
 
 /* Private memory: the child has its own copy already. */
-static int fork_child(struct swap_device *device, swap_next_used next_used, void *context)
+static int fork_child(struct swap_device *device)
 {
     (void)device;
-    (void)next_used, (void)context;
     return 0;
 }
 

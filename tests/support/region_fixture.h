@@ -22,6 +22,7 @@
 #include "region/internal.h"
 #include "tests/harness.h"
 #include "tests/support/faulty_device.h"
+#include "tests/support/members.h"
 #include "tests/support/ram_device.h"
 #include "tests/support/test_pool.h"
 
@@ -46,6 +47,7 @@ struct fixture_options {
     void (*page_lost)(void *context, void *address, int error);
     void *context;
     bool incompressible;
+    bool family; /* it may be forked: the test is a member (tests/support/members.h), as are all threads that touch it */
     /* What region_create answered is for the test to look at; on failure fixture_close is still to be called. */
     bool may_fail;
 };
@@ -241,7 +243,7 @@ static inline struct region_options fixture_region_options(struct fixture *f, co
                                    .swap_cache = f->cache,
                                    .type = 3,
                                    .memory = &f->memory,
-                                   .threads = &thread_ops_pthread,
+                                   .threads = o->family ? &thread_ops_members : &thread_ops_pthread,
                                    .fault_mode = o->mode,
                                    .pagein_threads = o->pagein_threads,
                                    .over_budget = o->over_budget,
@@ -262,7 +264,8 @@ static inline void fixture_open(struct fixture *f, struct fixture_options o)
                               .accept_threshold_percent = 90,
                               .writeback = o.writeback,
                               .device = f->device,
-                              .swap_cache = f->cache};
+                              .swap_cache = f->cache,
+                              .member = o.family ? &members_self : NULL};
     REQUIRE(!codec_parse("lz4", &z.codec));
     REQUIRE(!zswap_create(&f->zswap, &z));
     struct region_options r = fixture_region_options(f, &o);

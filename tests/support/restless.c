@@ -280,10 +280,10 @@ static void close_both(struct swap_device *device)
     free(container_of(device, struct restless_device, base));
 }
 
-static int fork_child(struct swap_device *device, swap_next_used next_used, void *context)
+static int fork_child(struct swap_device *device)
 {
     struct swap_device *inner = inner_of(device);
-    return inner->ops->fork_child(inner, next_used, context);
+    return inner->ops->fork_child(inner);
 }
 
 static const struct swap_device_ops restless_ops = {

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 
 #include "tests/support/region_fixture.h"
+#include "zswap/internal.h"
 
 #define MIB ((size_t)1 << 20)
 #define PER_PLACE 48u
@@ -19,7 +20,8 @@ const char *__tsan_default_options(void)
 }
 #endif
 
-static const struct fixture_options roomy = {.bytes = 4 * MIB, .budget = 64 * MIB, .device = FIXTURE_FILE};
+static const struct fixture_options roomy = {
+    .bytes = 4 * MIB, .budget = 64 * MIB, .device = FIXTURE_FILE, .family = true};
 
 static void open_mixed(struct fixture *f, struct fixture_options o)
 {
@@ -31,16 +33,24 @@ static void open_mixed(struct fixture *f, struct fixture_options o)
     CHECK_EQUAL(fixture_count(f, 3 * PER_PLACE, PER_PLACE, PLACE_RESIDENT), PER_PLACE);
 }
 
-/* Forks as preload/ does: the child is the region's before it does anything else. */
+/* Forks as preload/ does: the child is the region's before it does anything else, and the parent stands still until
+ * then. */
 static pid_t fork_fixture(struct fixture *f)
 {
+    int done[2];
+    char byte;
+    REQUIRE(!pipe(done));
     fflush(stdout);
     region_fork_prepare(f->region);
     pid_t child = fork();
     REQUIRE(child >= 0);
+    close(done[child ? 1 : 0]);
     if (child) {
+        CHECK(read(done[0], &byte, 1) == 1);
+        close(done[0]);
         return child;
     }
+    members_join(members_self.table);
     int error = zswap_fork_child(f->zswap);
     if (!error) {
         error = region_fork_child(f->region, -1);
@@ -50,6 +60,8 @@ static pid_t fork_fixture(struct fixture *f)
         fflush(stdout);
         _exit(3);
     }
+    REQUIRE(write(done[1], "x", 1) == 1);
+    close(done[1]);
     return 0;
 }
 
@@ -178,6 +190,124 @@ TEST(a_fork_waits_for_writebacks)
     fixture_close(&f);
 }
 
+/* ---- Slots of the device, shared by count */
+
+static uint64_t device_bytes(struct fixture *f)
+{
+    return fixture_zswap_stats(f).device_bytes;
+}
+
+TEST(a_fork_takes_no_room_on_the_device)
+{
+    struct fixture f;
+    open_mixed(&f, roomy);
+    uint64_t before = device_bytes(&f);
+    pid_t child = fork_fixture(&f);
+    if (!child) {
+        CHECK_EQUAL(device_bytes(&f), before);
+        CHECK(zswap_consistent(f.zswap));
+        CHECK_EQUAL(region_discard(f.region, f.base, PAGES * PAGE_BYTES), 0);
+        CHECK_EQUAL(device_bytes(&f), before); /* the parent uses it all */
+        child_exit(&f);
+    }
+    region_fork_parent(f.region);
+    wait_for_child(child);
+    CHECK_EQUAL(device_bytes(&f), before);
+    CHECK_EQUAL(fixture_count(&f, 0, PER_PLACE, PLACE_DEVICE), PER_PLACE);
+    CHECK_EQUAL(fixture_wrong(&f, 0, PAGES, 1), 0);
+    fixture_close(&f);
+}
+
+static bool only_this_process_is_alive(void)
+{
+    uint32_t living = 0;
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
+        living += member_place_is_alive(members_self.table, i);
+    }
+    return living == 1;
+}
+
+TEST(what_the_dead_used_on_the_device_is_freed)
+{
+    struct fixture f;
+    int hold[2];
+    char byte;
+    open_mixed(&f, roomy);
+    uint64_t before = device_bytes(&f);
+    REQUIRE(!pipe(hold));
+    pid_t child = fork_fixture(&f);
+    if (!child) {
+        fixture_fill(&f, 0, PAGES, 2);
+        fixture_to(&f, 0, PAGES, PLACE_DEVICE);
+        REQUIRE(write(hold[1], "x", 1) == 1);
+        pause();
+        _exit(2);
+    }
+    region_fork_parent(f.region);
+    REQUIRE(read(hold[0], &byte, 1) == 1);
+    CHECK(device_bytes(&f) > before);
+    kill(child, SIGKILL);
+    WAIT_FOR(only_this_process_is_alive());
+    zswap_bury_dead(f.zswap); /* of a zombie */
+    CHECK_EQUAL(device_bytes(&f), before);
+    CHECK_EQUAL(waitpid(child, NULL, 0), child);
+    CHECK_EQUAL(fixture_wrong(&f, 0, PAGES, 1), 0);
+    close(hold[0]);
+    close(hold[1]);
+    fixture_close(&f);
+}
+
+TEST(plain_pages_on_the_device_are_read_by_both)
+{
+    struct fixture_options o = roomy;
+    o.writeback = ZSWAP_WRITEBACK_PAGE;
+    diverge(o);
+}
+
+/* Children are killed wherever they are; the parent and its siblings see nothing of it. */
+TEST(children_are_killed_at_any_moment)
+{
+    enum { CHILDREN = 3, KILLS = HARNESS_SANITIZED ? 10 : 40 };
+    struct fixture f;
+    pid_t children[CHILDREN] = {0};
+    uint64_t random = 6;
+    open_mixed(&f, roomy);
+    uint64_t before = device_bytes(&f);
+    for (int i = 0; i < KILLS + CHILDREN; i++) {
+        pid_t *child = &children[i % CHILDREN];
+        if (*child) {
+            fixture_sleep_ms((int)(harness_random(&random) % 12));
+            shared_kill(*child);
+            shared_reap(*child);
+            *child = 0;
+        }
+        if (i >= KILLS) {
+            continue;
+        }
+        *child = fork_fixture(&f);
+        if (!*child) {
+            for (uint64_t version = 2;; version++) {
+                fixture_fill(&f, 0, PAGES, version);
+                fixture_to(&f, 0, PAGES, PLACE_DEVICE);
+                if (fixture_wrong(&f, 0, PAGES, version)) {
+                    printf("# a child's bytes are wrong\n");
+                    fflush(stdout);
+                    kill(getppid(), SIGABRT);
+                }
+            }
+        }
+        region_fork_parent(f.region);
+        fixture_to(&f, 0, PER_PLACE, PLACE_DEVICE);
+        CHECK_EQUAL(fixture_wrong(&f, 0, PAGES, 1), 0);
+        fixture_to(&f, 0, PER_PLACE, PLACE_DEVICE);
+    }
+    zswap_bury_dead(f.zswap);
+    CHECK(zswap_consistent(f.zswap));
+    CHECK(device_bytes(&f) <= before);
+    CHECK_EQUAL(swap_map_used(&f.zswap->map), swap_map_used_here(&f.zswap->map));
+    fixture_close(&f);
+}
+
 TEST(a_child_forks_again)
 {
     struct fixture f;
@@ -252,6 +382,7 @@ static void *run_evictor(void *argument)
 {
     struct fixture *f = argument;
     uint64_t random = 12;
+    unsigned number = members_enter();
     while (!atomic_read_acquire(&stop)) {
         region_pageout(f->region, fixture_page(f, harness_random(&random) % (PAGES - 20)), 20 * PAGE_BYTES);
         if (harness_random(&random) % 8 == 0) {
@@ -261,6 +392,7 @@ static void *run_evictor(void *argument)
             rwlock_read_unlock(&f->region->layout);
         }
     }
+    members_leave(number);
     return NULL;
 }
 
@@ -295,11 +427,16 @@ int main(void)
     if (!fixture_is_permitted()) {
         return 0;
     }
+    members_join(NULL);
     RUN(parent_and_child_see_all_their_bytes);
     RUN(parent_and_child_go_their_own_ways);
     RUN(parent_and_child_go_their_own_ways_on_a_queueing_device);
     RUN(shared_pages_can_still_be_evicted);
     RUN(a_fork_waits_for_writebacks);
+    RUN(a_fork_takes_no_room_on_the_device);
+    RUN(what_the_dead_used_on_the_device_is_freed);
+    RUN(plain_pages_on_the_device_are_read_by_both);
+    RUN(children_are_killed_at_any_moment);
     RUN(a_child_forks_again);
     RUN(foreign_mappings_do_not_hinder_the_child);
     RUN(forks_amid_touches_and_evictions);

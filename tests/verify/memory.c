@@ -45,6 +45,23 @@ void memory_release(struct memory *m, void *at, size_t bytes, enum account_kind 
     memset(at, 0, bytes);
 }
 
+void memory_uncharge(struct memory *m, size_t bytes, enum account_kind kind)
+{
+    (void)m, (void)bytes, (void)kind;
+}
+
+void memory_uncharge_all(struct memory *m)
+{
+    (void)m;
+}
+
+void memory_drop(const struct memory *m, void *at, size_t bytes)
+{
+    (void)m;
+    WORLD_POINT(EXPLORE_UPDATE, "memory: give back");
+    memset(at, 0, bytes);
+}
+
 void memory_collapse(void *at, size_t bytes)
 {
     (void)at;
