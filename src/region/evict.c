@@ -8,9 +8,8 @@
  *
  * When it refuses: EBUSY says that the page is pinned (a device may write to it: it must stay), or is still shared
  * with a forked process. Touching it for write (MADV_POPULATE_WRITE) ends the sharing and does nothing for a pin,
- * so the second try tells them apart. EINVAL says that the range is not plain read-write memory: then
- * write-protect, copy, and drop; a write meanwhile waits until the page is gone, and becomes an ordinary fault.
- * Kernels without MOVE do only that.
+ * so the second try tells them apart. EINVAL says that the range is not plain read-write memory: then it is copied
+ * (copy_out.c). MOVE, where there is one, has the say, as it alone knows of pins.
  *
  *   acquire the pages' slots --> under the cluster's lock: move, clear `resident`, set `out` --> publish
  */
@@ -97,67 +96,6 @@ static void move_span(struct eviction *e, unsigned first, unsigned count, uint64
     }
 }
 
-/* Copies protected pages [first, first + count) out, but for those that nobody may read (PROT_NONE). Which. */
-static uint64_t copy_pages(struct eviction *e, unsigned first, unsigned count)
-{
-    uint64_t copied = 0;
-    while (count) {
-        size_t done;
-        userfault_copy(&e->region->userfault, target_of(e, first), source_of(e, first), count * PAGE_BYTES,
-                       false, &done);
-        unsigned n = (unsigned)(done >> PAGE_SHIFT);
-        copied |= n ? cluster_mask(first, n) : 0;
-        n += n < count; /* the page that stopped it */
-        first += n;
-        count -= n;
-    }
-    return copied;
-}
-
-/* Drops what was copied; where the kernel refuses that, the copy. What could be dropped. */
-static uint64_t drop_pages(struct eviction *e, uint64_t copied)
-{
-    uint64_t dropped = 0;
-    unsigned first, count;
-    while (mask_next_run(&copied, &first, &count)) {
-        if (!sys_madvise(source_of(e, first), count * PAGE_BYTES, MADV_DONTNEED)) {
-            dropped |= cluster_mask(first, count);
-        } else {
-            sys_madvise(target_of(e, first), count * PAGE_BYTES, MADV_DONTNEED);
-        }
-    }
-    return dropped;
-}
-
-/* Write-protect, copy, drop. */
-static void copy_run(struct eviction *e, unsigned first, unsigned count)
-{
-    struct region *r = e->region;
-    unsigned char *from = source_of(e, first);
-    uint64_t mask = cluster_mask(first, count);
-    if (!r->userfault.has_protect || userfault_protect(&r->userfault, from, count * PAGE_BYTES, true)) {
-        return;
-    }
-    uint64_t moved = drop_pages(e, copy_pages(e, first, count));
-    e->moved |= moved;
-    region_count(r, REGION_COPIED_OUT, (unsigned)__builtin_popcountll(moved));
-    unsigned stays, stays_count;
-    for (uint64_t rest = mask & ~moved; mask_next_run(&rest, &stays, &stays_count);) {
-        userfault_protect(&r->userfault, source_of(e, stays), stays_count * PAGE_BYTES, false);
-    }
-    userfault_wake(&r->userfault, from, count * PAGE_BYTES);
-}
-
-/* Can the pages be taken by copying? Only if no device may be writing to them: MOVE, where there is one, has the
- * say. */
-static void copy_refused(struct eviction *e, uint64_t refused)
-{
-    unsigned first, count;
-    while (mask_next_run(&refused, &first, &count)) {
-        copy_run(e, first, count);
-    }
-}
-
 /* Is the page's memory mapped in a way that MOVE cannot take (not plain read-write)? What refused it a moment ago
  * may be over (a pin, above all): then it has gone now, and must be in the books. */
 static bool is_unmovable(struct eviction *e, unsigned index)
@@ -174,7 +112,7 @@ static void move_mask(struct eviction *e, uint64_t mask, uint64_t resident)
 {
     unsigned first, count;
     if (!e->region->userfault.has_move) {
-        copy_refused(e, mask);
+        e->moved |= copy_out(e->region, e->number, e->staging, mask);
         return;
     }
     if (mask == resident) {
@@ -191,7 +129,7 @@ static void move_mask(struct eviction *e, uint64_t mask, uint64_t resident)
         unsigned index = (unsigned)__builtin_ctzll(rest);
         unmovable |= is_unmovable(e, index) ? 1ull << index : 0;
     }
-    copy_refused(e, unmovable);
+    e->moved |= copy_out(e->region, e->number, e->staging, unmovable);
 }
 
 /*

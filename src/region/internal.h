@@ -103,6 +103,8 @@ struct region {
     struct slow_load *slow_loads; /* Guard: slow_loads_lock */
 
     struct mutex reclaim_lock;
+    unsigned char *copy_buffer;  /* a page. Guard: reclaim_lock */
+    int memory_fd;               /* /proc/self/mem, for pages that nobody may read; -1 = none; immutable */
     uint32_t reclaim_wake;       /* raised to wake the reclaim thread; atomic */
     uint32_t reclaim_sleeps;     /* 1 while it sleeps; atomic */
     uint32_t over_budget;        /* 1 while nothing can be reclaimed; atomic hint */
@@ -192,6 +194,12 @@ void slow_loads_forget(struct region *r, uint64_t first, uint64_t count);
 
 /* Moves the resident pages `mask` of the cluster into a staging cluster, as far as they can be taken. How many went. */
 unsigned evict_cluster(struct region *r, uint64_t number, uint64_t mask);
+
+/* ---- copy_out.c */
+
+/* Copies those of the pages `mask` that it can into the staging cluster, and drops them. Which. Caller holds the
+ * cluster's lock and the reclaim lock. */
+uint64_t copy_out(struct region *r, uint64_t number, uint32_t staging, uint64_t mask);
 
 /* ---- reclaim.c */
 

@@ -3,6 +3,7 @@
 #include "region/region.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -54,7 +55,8 @@ static int create_tables(struct region *r)
         error = staging_init(&r->staging, r->memory, staging_clusters(r));
     }
     r->zero_pages = memory_map(r->memory, READAHEAD_MAX * PAGE_BYTES, ACCOUNT_TABLES);
-    if (!error && !r->zero_pages) {
+    r->copy_buffer = memory_map(r->memory, PAGE_BYTES, ACCOUNT_TABLES);
+    if (!error && (!r->zero_pages || !r->copy_buffer)) {
         error = -ENOMEM;
     }
     for (unsigned i = 0; i < HANDLERS_MAX && !error; i++) {
@@ -96,8 +98,16 @@ static int register_ranges(struct region *r)
     return error ? error : userfault_register(&r->userfault, r->staging.base, staging_bytes(&r->staging));
 }
 
+/* The file stands for the address space of who opens it. Without it, what needs it does without. */
+static void open_memory(struct region *r)
+{
+    long fd = sys_call6(SYS_openat, AT_FDCWD, (long)"/proc/self/mem", O_RDONLY | O_CLOEXEC, 0, 0, 0);
+    r->memory_fd = fd < 0 ? -1 : (int)fd;
+}
+
 static int open_userfault(struct region *r, int device)
 {
+    open_memory(r);
     int error = userfault_open(&r->userfault, r->options.fault_mode == REGION_FAULT_SIGBUS, device);
     if (error) {
         r->userfault.fd = -1;
@@ -183,6 +193,7 @@ int region_create(struct region **region, const struct region_options *options)
     r->type = options->type;
     r->threads = options->threads;
     r->userfault.fd = -1;
+    r->memory_fd = -1;
     r->stop_fd = -1;
     r->pool_limit_asked = r->pool_limit = zswap_max_pool_bytes(options->zswap);
     init_locks(r);
@@ -216,6 +227,9 @@ void region_destroy(struct region *r)
     struct memory *memory = r->memory;
     region_stop_threads(r);
     userfault_close(&r->userfault);
+    if (r->memory_fd >= 0) {
+        sys_close(r->memory_fd);
+    }
     if (r->clusters.slots) {
         uncharge_resident(r);
     }
@@ -232,6 +246,7 @@ void region_destroy(struct region *r)
         server_destroy(&r->pageins[i]);
     }
     memory_unmap(memory, r->zero_pages, READAHEAD_MAX * PAGE_BYTES, ACCOUNT_TABLES);
+    memory_unmap(memory, r->copy_buffer, PAGE_BYTES, ACCOUNT_TABLES);
     staging_destroy(&r->staging);
     sparse_destroy(&r->clusters);
     memory_unmap(memory, r, sizeof *r, ACCOUNT_TABLES);

@@ -247,9 +247,9 @@ TEST(inaccessible_pages_keep_their_content)
     struct fixture f;
     open_mixed(&f, roomy);
     CHECK_EQUAL(region_protect(f.region, f.base, PAGES * PAGE_BYTES, PROT_NONE), 0);
-    region_pageout(f.region, f.base, PAGES * PAGE_BYTES);
-    region_willneed(f.region, f.base, PAGES * PAGE_BYTES);
-    fixture_drain_staging(&f);
+    fixture_to(&f, 0, PAGES, PLACE_POOL);
+    CHECK_EQUAL(fixture_count(&f, 0, PER_PLACE, PLACE_DEVICE), PER_PLACE);
+    CHECK_EQUAL(fixture_count(&f, PER_PLACE, 3 * PER_PLACE, PLACE_POOL), 3 * PER_PLACE);
     CHECK_EQUAL(fixture_touch(f.base), SIGSEGV);
     CHECK_EQUAL(fixture_touch(fixture_page(&f, 3 * PER_PLACE)), SIGSEGV);
     CHECK(region_consistent(f.region));
@@ -258,7 +258,7 @@ TEST(inaccessible_pages_keep_their_content)
     fixture_close(&f);
 }
 
-TEST(a_cluster_of_many_protections_goes_out_as_far_as_it_can)
+TEST(a_cluster_of_many_protections_goes_out)
 {
     struct fixture f;
     static const int protections[] = {PROT_READ | PROT_WRITE, PROT_READ, PROT_NONE,
@@ -271,8 +271,39 @@ TEST(a_cluster_of_many_protections_goes_out_as_far_as_it_can)
     }
     fixture_to(&f, 0, PAGES, PLACE_POOL);
     for (uint64_t page = 0; page < PAGES; page++) {
-        CHECK_EQUAL(fixture_place(&f, page), page / 5 % 4 == 2 ? PLACE_RESIDENT : PLACE_POOL);
+        CHECK_EQUAL(fixture_place(&f, page), PLACE_POOL);
     }
+    CHECK_EQUAL(region_protect(f.region, f.base, PAGES * PAGE_BYTES, PROT_READ | PROT_WRITE), 0);
+    CHECK_EQUAL(fixture_wrong(&f, 0, PAGES, 1), 0);
+    fixture_close(&f);
+}
+
+TEST(inaccessible_pages_dropped_behind_our_back_read_zero)
+{
+    struct fixture f;
+    fixture_open(&f, roomy);
+    fixture_fill(&f, 0, PAGES, 1);
+    fixture_settle(&f);
+    CHECK_EQUAL(region_protect(f.region, f.base, PAGES * PAGE_BYTES, PROT_NONE), 0);
+    CHECK(!sys_madvise(fixture_page(&f, 10), 20 * PAGE_BYTES, MADV_DONTNEED));
+    fixture_to(&f, 0, PAGES, PLACE_POOL);
+    CHECK_EQUAL(region_protect(f.region, f.base, PAGES * PAGE_BYTES, PROT_READ), 0);
+    CHECK_EQUAL(fixture_wrong(&f, 0, 10, 1), 0);
+    CHECK_EQUAL(fixture_wrong(&f, 10, 20, 0), 0);
+    CHECK_EQUAL(fixture_wrong(&f, 30, PAGES - 30, 1), 0);
+    fixture_close(&f);
+}
+
+TEST(inaccessible_pages_stay_where_nothing_can_read_them)
+{
+    struct fixture f;
+    fixture_open(&f, roomy);
+    fixture_fill(&f, 0, PAGES, 1);
+    CHECK_EQUAL(region_protect(f.region, f.base, PAGES * PAGE_BYTES, PROT_NONE), 0);
+    sys_close(f.region->memory_fd);
+    f.region->memory_fd = -1;
+    fixture_to(&f, 0, PAGES, PLACE_POOL);
+    CHECK_EQUAL(fixture_count(&f, 0, PAGES, PLACE_RESIDENT), PAGES);
     CHECK_EQUAL(region_protect(f.region, f.base, PAGES * PAGE_BYTES, PROT_READ | PROT_WRITE), 0);
     CHECK_EQUAL(fixture_wrong(&f, 0, PAGES, 1), 0);
     fixture_close(&f);
@@ -425,7 +456,9 @@ int main(void)
     RUN(read_only_pages_are_copied_out_and_come_back);
     RUN(executable_pages_are_copied_out_and_come_back);
     RUN(inaccessible_pages_keep_their_content);
-    RUN(a_cluster_of_many_protections_goes_out_as_far_as_it_can);
+    RUN(inaccessible_pages_dropped_behind_our_back_read_zero);
+    RUN(inaccessible_pages_stay_where_nothing_can_read_them);
+    RUN(a_cluster_of_many_protections_goes_out);
     RUN(a_foreign_mapping_is_left_alone);
     RUN(a_file_mapping_is_left_alone);
     RUN(read_and_write_with_buffers_that_are_out);
