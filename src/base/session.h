@@ -32,7 +32,9 @@
     X(device_pages)                                                                                          \
     X(device_bytes)                                                                                          \
     X(shrink_step_bytes)
-#define SESSION_REGION_LEVELS(X) X(over_budget_bytes)
+#define SESSION_REGION_LEVELS(X)                                                                             \
+    X(over_budget_bytes)                                                                                     \
+    X(locked_bytes)
 #define SESSION_LEVELS(X)                                                                                    \
     SESSION_ZSWAP_LEVELS(X)                                                                                  \
     SESSION_REGION_LEVELS(X)

@@ -52,7 +52,7 @@ static void check_cluster(struct region *r, uint64_t number, struct survey *s)
     if (cluster->resident != (mapped_pages(r, number) & ~cluster->foreign)) {
         complain(s, number * CLUSTER_PAGES, "its cluster's resident pages are not those the kernel has");
     }
-    if (cluster->resident && !cluster->queued) {
+    if ((cluster->resident & ~region_locked_pages_of(r, number)) && !cluster->queued) {
         complain(s, number * CLUSTER_PAGES, "its cluster is resident and not queued");
     }
     for (unsigned i = 0; i < CLUSTER_PAGES; i++) {

@@ -216,7 +216,7 @@ unsigned evict_cluster(struct region *r, uint64_t number, uint64_t mask)
 {
     struct cluster *cluster = region_cluster(r, number);
     struct eviction e = {.region = r, .number = number};
-    mask &= cluster ? atomic_read_acquire(&cluster->resident) : 0;
+    mask &= cluster ? atomic_read_acquire(&cluster->resident) & ~region_locked_pages_of(r, number) : 0;
     if (!mask || !staging_take(&r->staging, &e.staging)) {
         return 0;
     }

@@ -51,8 +51,9 @@ static int fill_locked(struct region *r, struct cluster *cluster, uint64_t page,
     atomic_set_release(&cluster->resident, before | mask);
     unsigned new_pages = (unsigned)__builtin_popcountll(mask & ~before);
     account_uncharge(r->account, ACCOUNT_RESIDENT, (count - new_pages) * PAGE_BYTES);
-    if (!before && mask) {
-        cluster_queue_add(&r->resident, &r->clusters, page / CLUSTER_PAGES);
+    uint64_t number = page / CLUSTER_PAGES, locked = region_locked_pages_of(r, number);
+    if (!(before & ~locked) && (mask & ~locked)) {
+        cluster_queue_add(&r->resident, &r->clusters, number);
     }
     return error;
 }

@@ -94,6 +94,9 @@ struct region {
     struct userfault userfault;
     struct rwlock layout;
     struct sparse clusters; /* struct cluster each */
+    struct sparse
+        locked; /* uint64_t a cluster, bit p: page p may not leave. Guard: layout lock, exclusive to change */
+    uint64_t locked_bytes; /* all of those; atomic */
     struct mutex cluster_locks[CLUSTER_LOCKS];
     struct cluster_queue resident;
     struct staging staging;
@@ -189,6 +192,11 @@ int slow_load(struct region *r, uint64_t page, void *buffer);
 
 /* The pages change; the caller holds the layout lock exclusively. */
 void slow_loads_forget(struct region *r, uint64_t first, uint64_t count);
+
+/* ---- locked.c */
+
+/* Which pages of the cluster may not leave. Caller holds the layout lock. */
+uint64_t region_locked_pages_of(struct region *r, uint64_t number);
 
 /* ---- evict.c: taking pages out of the program */
 

@@ -169,11 +169,9 @@ static void forget_page(struct region *r, uint64_t page)
 static void note_resident(struct region *r, uint64_t page)
 {
     struct cluster *cluster = region_cluster(r, page / CLUSTER_PAGES);
-    uint64_t before = atomic_fetch_or_acq_rel(&cluster->resident, 1ull << page % CLUSTER_PAGES);
+    atomic_fetch_or_acq_rel(&cluster->resident, 1ull << page % CLUSTER_PAGES);
     account_charge(r->account, ACCOUNT_RESIDENT, PAGE_BYTES);
-    if (!before) {
-        cluster_queue_add(&r->resident, &r->clusters, page / CLUSTER_PAGES);
-    }
+    cluster_queue_add(&r->resident, &r->clusters, page / CLUSTER_PAGES);
 }
 
 /* A page that is mapped: MOVE, or copy and drop. */

@@ -52,7 +52,7 @@ static bool evict_oldest(struct region *r)
         unsigned evicted = evict_cluster(r, number, ~0ull);
         /* What could not be taken, or came meanwhile, must stay in the queue. Acquire: see fill_locked. */
         mutex_lock(cluster_lock(r, number));
-        if (atomic_read_relaxed(&region_cluster(r, number)->resident)) {
+        if (atomic_read_relaxed(&region_cluster(r, number)->resident) & ~region_locked_pages_of(r, number)) {
             cluster_queue_add(&r->resident, &r->clusters, number);
         }
         mutex_unlock(cluster_lock(r, number));

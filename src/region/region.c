@@ -52,6 +52,10 @@ static int create_tables(struct region *r)
     int error = sparse_init(&r->clusters, r->memory, r->pages / CLUSTER_PAGES, sizeof(struct cluster),
                             ACCOUNT_TABLES);
     if (!error) {
+        error =
+            sparse_init(&r->locked, r->memory, r->pages / CLUSTER_PAGES, sizeof(uint64_t), ACCOUNT_TABLES);
+    }
+    if (!error) {
         error = staging_init(&r->staging, r->memory, staging_clusters(r));
     }
     r->zero_pages = memory_map(r->memory, READAHEAD_MAX * PAGE_BYTES, ACCOUNT_TABLES);
@@ -248,6 +252,7 @@ void region_destroy(struct region *r)
     memory_unmap(memory, r->zero_pages, READAHEAD_MAX * PAGE_BYTES, ACCOUNT_TABLES);
     memory_unmap(memory, r->copy_buffer, PAGE_BYTES, ACCOUNT_TABLES);
     staging_destroy(&r->staging);
+    sparse_destroy(&r->locked);
     sparse_destroy(&r->clusters);
     memory_unmap(memory, r, sizeof *r, ACCOUNT_TABLES);
 }
@@ -275,6 +280,7 @@ void region_get_stats(struct region *r, struct region_stats *stats)
         .move_refused = atomic_read_relaxed(&c[REGION_MOVE_REFUSED]),
         .copied_out = atomic_read_relaxed(&c[REGION_COPIED_OUT]),
         .poisoned_pages = atomic_read_relaxed(&c[REGION_POISONED]),
+        .locked_bytes = atomic_read_relaxed(&r->locked_bytes),
         .over_budget_bytes = atomic_read_relaxed(&r->over_bytes),
     };
 }

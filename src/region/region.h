@@ -45,6 +45,7 @@ struct region_stats {
     uint64_t move_refused;      /* pages that UFFDIO_MOVE refused */
     uint64_t copied_out;        /* pages evicted by write-protect and copy */
     uint64_t poisoned_pages;    /* pages lost to read-back errors */
+    uint64_t locked_bytes;      /* under region_lock now, there or not */
     uint64_t over_budget_bytes; /* how far above the limit, at most */
 };
 
@@ -74,6 +75,15 @@ int region_move(struct region *region, void *from, void *to, size_t bytes);
 
 /* mprotect of a range of the region, ordered against pages on their way out. 0 or -errno. */
 int region_protect(struct region *region, void *at, size_t bytes, int protection);
+
+/*
+ * mlock, munlock: pages of the range that are in the program, or come into it, stay; nothing is brought in. Not
+ * nested, and up to the caller: how much may be locked (region_lock_limit bytes leave the region what it needs to
+ * work), that a forked child starts without, that discarding a range does not unlock it. `region_lock`: 0 or -ENOMEM.
+ */
+int region_lock(struct region *region, void *at, size_t bytes);
+void region_unlock(struct region *region, void *at, size_t bytes);
+size_t region_lock_limit(const struct region *region);
 
 /* MADV_PAGEOUT, MADV_COLD: evict soon. MADV_WILLNEED: bring in. Hints; always 0. */
 int region_pageout(struct region *region, void *at, size_t bytes);
