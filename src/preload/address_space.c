@@ -33,7 +33,8 @@ struct node {
     uint32_t priority;     /* not lower than that of any node below */
     uint8_t kind;
     uint8_t protection;
-    uint8_t padding[22];
+    uint8_t flags;
+    uint8_t padding[21];
 };
 _Static_assert(sizeof(struct node) == 64, "nodes are slots of a sparse array: a power of two");
 
@@ -96,18 +97,18 @@ static uint32_t next_priority(struct address_space *space)
 }
 
 /* From the nodes set aside, so it cannot fail. */
-static uint32_t new_node(struct address_space *space, uint64_t first, uint64_t pages, int kind,
-                         int protection)
+static uint32_t new_node(struct address_space *space, struct range r)
 {
     uint32_t i = space->unused;
     struct node *n = node_at(space, i);
     space->unused = n->left;
     space->count++;
-    *n = (struct node){.first = first,
-                       .pages = pages,
+    *n = (struct node){.first = r.first,
+                       .pages = r.pages,
                        .priority = next_priority(space),
-                       .kind = (uint8_t)kind,
-                       .protection = (uint8_t)protection};
+                       .kind = (uint8_t)r.kind,
+                       .protection = (uint8_t)r.protection,
+                       .flags = (uint8_t)r.flags};
     update(space, i);
     return i;
 }
@@ -170,12 +171,17 @@ static uint32_t last_node(const struct address_space *space, uint32_t tree)
     return tree;
 }
 
+static struct range range_of(const struct node *n)
+{
+    return (struct range){n->first, n->pages, (enum range_kind)n->kind, n->protection, n->flags};
+}
+
 /* Takes the last node off *tree and frees it; what it was. */
 static struct range take_last(struct address_space *space, uint32_t *tree)
 {
     uint32_t last = last_node(space, *tree), none;
     struct node *n = node_at(space, last);
-    struct range was = {n->first, n->pages, (enum range_kind)n->kind, n->protection};
+    struct range was = range_of(n);
     split(space, *tree, n->first, tree, &none);
     free_node(space, last);
     return was;
@@ -185,27 +191,39 @@ static struct range take_first(struct address_space *space, uint32_t *tree)
 {
     uint32_t first = first_node(space, *tree), alone;
     struct node *n = node_at(space, first);
-    struct range was = {n->first, n->pages, (enum range_kind)n->kind, n->protection};
+    struct range was = range_of(n);
     split(space, *tree, n->first + 1, &alone, tree);
     free_node(space, first);
     return was;
 }
 
-static uint64_t free_tree(struct address_space *space, uint32_t tree)
+/* Pages by what they are, as the space counts them. */
+struct counts {
+    uint64_t free, locked, fork_flagged;
+};
+
+static void count_range(struct counts *c, struct range r)
 {
-    if (!tree) {
-        return 0;
-    }
-    struct node *n = node_at(space, tree);
-    uint64_t freed = free_tree(space, n->left) + free_tree(space, n->right);
-    freed += n->kind == RANGE_FREE ? n->pages : 0;
-    free_node(space, tree);
-    return freed;
+    c->free += r.kind == RANGE_FREE ? r.pages : 0;
+    c->locked += r.flags & RANGE_LOCKED ? r.pages : 0;
+    c->fork_flagged += r.flags & (RANGE_WIPED_BY_FORK | RANGE_NOT_FORKED) ? r.pages : 0;
 }
 
-static bool alike(const struct node *n, enum range_kind kind, int protection)
+/* Adds what the tree had to *freed. */
+static void free_tree(struct address_space *space, uint32_t tree, struct counts *freed)
 {
-    return n->kind == kind && n->protection == protection;
+    if (tree) {
+        struct node *n = node_at(space, tree);
+        free_tree(space, n->left, freed);
+        free_tree(space, n->right, freed);
+        count_range(freed, range_of(n));
+        free_node(space, tree);
+    }
+}
+
+static bool alike(const struct node *n, struct range r)
+{
+    return n->kind == r.kind && n->protection == r.protection && n->flags == r.flags;
 }
 
 /* Makes a range begin at `page`: cuts the one that spans it in two. */
@@ -216,40 +234,46 @@ static void cut(struct address_space *space, uint64_t page)
     uint32_t last = last_node(space, low);
     if (last && node_at(space, last)->first + node_at(space, last)->pages > page) {
         struct range r = take_last(space, &low);
-        uint32_t second = new_node(space, page, r.first + r.pages - page, r.kind, r.protection);
-        low = join(space, low, new_node(space, r.first, page - r.first, r.kind, r.protection));
-        high = join(space, second, high);
+        struct range second = r;
+        second.first = page;
+        second.pages = r.first + r.pages - page;
+        r.pages = page - r.first;
+        high = join(space, new_node(space, second), high);
+        low = join(space, low, new_node(space, r));
     }
     space->root = join(space, low, high);
 }
 
-int address_space_set(struct address_space *space, uint64_t first, uint64_t pages, enum range_kind kind,
-                      int protection)
+int address_space_put(struct address_space *space, struct range r)
 {
-    if (!pages || first >= space->pages || pages > space->pages - first) {
+    struct counts before = {0}, now = {0};
+    if (!r.pages || r.first >= space->pages || r.pages > space->pages - r.first) {
         return -EINVAL;
     }
     if (address_space_reserve(space)) {
         return -ENOMEM;
     }
-    cut(space, first);
-    cut(space, first + pages);
+    cut(space, r.first);
+    cut(space, r.first + r.pages);
     uint32_t low, middle, high;
-    split(space, space->root, first, &low, &middle);
-    split(space, middle, first + pages, &middle, &high);
-    space->free_pages -= free_tree(space, middle);
-    space->free_pages += kind == RANGE_FREE ? pages : 0;
+    split(space, space->root, r.first, &low, &middle);
+    split(space, middle, r.first + r.pages, &middle, &high);
+    free_tree(space, middle, &before);
+    count_range(&now, r);
+    space->free_pages += now.free - before.free;
+    space->locked_pages += now.locked - before.locked;
+    space->fork_flagged_pages += now.fork_flagged - before.fork_flagged;
 
     /* Neighbours that are alike become one with it. */
-    if (low && alike(node_at(space, last_node(space, low)), kind, protection)) {
-        struct range r = take_last(space, &low);
-        first = r.first;
-        pages += r.pages;
+    if (low && alike(node_at(space, last_node(space, low)), r)) {
+        struct range neighbour = take_last(space, &low);
+        r.first = neighbour.first;
+        r.pages += neighbour.pages;
     }
-    if (high && alike(node_at(space, first_node(space, high)), kind, protection)) {
-        pages += take_first(space, &high).pages;
+    if (high && alike(node_at(space, first_node(space, high)), r)) {
+        r.pages += take_first(space, &high).pages;
     }
-    low = join(space, low, new_node(space, first, pages, kind, protection));
+    low = join(space, low, new_node(space, r));
     space->root = join(space, low, high);
     return 0;
 }
@@ -272,7 +296,7 @@ int address_space_init(struct address_space *space, struct memory *memory, uint6
         address_space_destroy(space);
         return -ENOMEM;
     }
-    space->root = new_node(space, 0, pages, RANGE_FREE, 0);
+    space->root = new_node(space, (struct range){.pages = pages, .kind = RANGE_FREE});
     return 0;
 }
 
@@ -292,7 +316,7 @@ struct range address_space_find(const struct address_space *space, uint64_t page
         } else if (page - n->first >= n->pages) {
             i = n->right;
         } else {
-            return (struct range){n->first, n->pages, (enum range_kind)n->kind, n->protection};
+            return range_of(n);
         }
     }
 }
@@ -353,9 +377,9 @@ bool address_space_find_free(const struct address_space *space, uint64_t pages, 
 /* What a walk in order has found so far. */
 struct walk {
     uint64_t next; /* where the next range must begin */
-    uint64_t free_pages;
+    struct counts pages;
     uint32_t count;
-    int kind, protection; /* of the range before, -1 at the start */
+    struct range before; /* `pages` is 0 at the start */
     bool good;
 };
 
@@ -377,21 +401,20 @@ static void check_node(const struct address_space *space, uint32_t i, struct wal
         mismatch(walk, "range %#" PRIx64 " + %#" PRIx64 " should begin at %#" PRIx64, n->first, n->pages,
                  walk->next);
     }
-    if (n->kind == walk->kind && n->protection == walk->protection) {
+    if (walk->before.pages && alike(n, walk->before)) {
         mismatch(walk, "range %#" PRIx64 " is like the one before it", n->first);
     }
     if (n->longest_free != derive_longest_free(space, n)) {
         mismatch(walk, "range %#" PRIx64 ": longest free %" PRIu64 ", derived %" PRIu64, n->first,
                  n->longest_free, derive_longest_free(space, n));
     }
-    if (n->kind != RANGE_MANAGED && n->protection) {
-        mismatch(walk, "range %#" PRIx64 " of kind %d has a protection", n->first, n->kind);
+    if (n->kind != RANGE_MANAGED && (n->protection || n->flags)) {
+        mismatch(walk, "range %#" PRIx64 " of kind %d has a protection or flags", n->first, n->kind);
     }
     walk->next = n->first + n->pages;
-    walk->free_pages += n->kind == RANGE_FREE ? n->pages : 0;
+    walk->before = range_of(n);
+    count_range(&walk->pages, walk->before);
     walk->count++;
-    walk->kind = n->kind;
-    walk->protection = n->protection;
 }
 
 static void check_tree(const struct address_space *space, uint32_t i, uint32_t priority, struct walk *walk)
@@ -408,9 +431,16 @@ static void check_tree(const struct address_space *space, uint32_t i, uint32_t p
     check_tree(space, n->right, n->priority, walk);
 }
 
+static void check_count(struct walk *walk, const char *what, uint64_t counted, uint64_t found)
+{
+    if (counted != found) {
+        mismatch(walk, "%" PRIu64 " %s pages counted, %" PRIu64 " found", counted, what, found);
+    }
+}
+
 bool address_space_consistent(const struct address_space *space)
 {
-    struct walk walk = {.kind = -1, .protection = -1, .good = true};
+    struct walk walk = {.good = true};
     check_tree(space, space->root, UINT32_MAX, &walk);
     if (walk.next != space->pages) {
         mismatch(&walk, "ranges end at %#" PRIx64 " and not at %#" PRIx64, walk.next, space->pages);
@@ -418,10 +448,9 @@ bool address_space_consistent(const struct address_space *space)
     if (walk.count != space->count) {
         mismatch(&walk, "%u ranges counted, %u found", space->count, walk.count);
     }
-    if (walk.free_pages != space->free_pages) {
-        mismatch(&walk, "%" PRIu64 " free pages counted, %" PRIu64 " found", space->free_pages,
-                 walk.free_pages);
-    }
+    check_count(&walk, "free", space->free_pages, walk.pages.free);
+    check_count(&walk, "locked", space->locked_pages, walk.pages.locked);
+    check_count(&walk, "fork-flagged", space->fork_flagged_pages, walk.pages.fork_flagged);
     uint32_t unused = 0;
     for (uint32_t i = space->unused; i && unused <= space->fresh; i = node_at(space, i)->left) {
         unused++;

@@ -19,13 +19,24 @@ enum range_kind {
     RANGE_FREE,    /* inaccessible, without content */
     RANGE_MANAGED, /* given out, anonymous, the region's */
     RANGE_FOREIGN, /* given out, another mapping was put over it: a file, shared memory */
+    RANGE_KEPT,    /* as free, but not to be found: what the break may grow into */
+};
+
+/* What the program has said about a managed range; to the region it is nothing but memory. */
+enum range_flag {
+    RANGE_LOCKED = 1,          /* mlock */
+    RANGE_LOCKED_ON_FAULT = 2, /* with it: pages are not brought in ahead (MLOCK_ONFAULT) */
+    RANGE_WIPED_BY_FORK = 4,   /* a child reads zeros */
+    RANGE_NOT_FORKED = 8,      /* a child has nothing there */
+    RANGE_NOT_DUMPED = 16,
 };
 
 struct range {
     uint64_t first; /* page */
     uint64_t pages;
     enum range_kind kind;
-    int protection; /* PROT_*; 0 for free and foreign ranges */
+    int protection; /* PROT_*; 0 for all but managed ranges */
+    int flags;      /* of enum range_flag; 0 for all but managed ranges */
 };
 
 struct address_space {
@@ -37,17 +48,26 @@ struct address_space {
     uint32_t count;  /* nodes in the tree */
     uint64_t random; /* state of the priorities' generator */
     uint64_t free_pages;
-    uint32_t limit; /* ADDRESS_SPACE_RANGES; tests make it smaller */
+    uint64_t locked_pages;       /* with RANGE_LOCKED */
+    uint64_t fork_flagged_pages; /* with RANGE_WIPED_BY_FORK or RANGE_NOT_FORKED */
+    uint32_t limit;              /* ADDRESS_SPACE_RANGES; tests make it smaller */
 };
 
 /* All free. 0, -EINVAL, -ENOMEM. */
 int address_space_init(struct address_space *space, struct memory *memory, uint64_t pages);
 void address_space_destroy(struct address_space *space);
 
-/* Makes [first, first + pages) one range of that kind and protection, whatever it was. 0; -EINVAL (outside the
- * arena, or empty); -ENOMEM (the table is full; nothing has changed). */
-int address_space_set(struct address_space *space, uint64_t first, uint64_t pages, enum range_kind kind,
-                      int protection);
+/* Makes `r` one range, whatever was there. 0; -EINVAL (outside the arena, or empty); -ENOMEM (the table is full;
+ * nothing has changed). */
+int address_space_put(struct address_space *space, struct range r);
+
+/* The same, for a range without flags. */
+static inline int address_space_set(struct address_space *space, uint64_t first, uint64_t pages,
+                                    enum range_kind kind, int protection)
+{
+    return address_space_put(
+        space, (struct range){.first = first, .pages = pages, .kind = kind, .protection = protection});
+}
 
 /* Sees to it that the next set cannot fail for want of memory. 0 or -ENOMEM. */
 int address_space_reserve(struct address_space *space);

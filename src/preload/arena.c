@@ -7,6 +7,7 @@
  * registration stays. The kernel splits and merges its mappings by itself, as it does for any program.
  *
  *   free      PROT_NONE, no content
+ *   kept      likewise, but for the break to grow into (arena_break.c)
  *   managed   the program's protection, the region's content
  *   foreign   a mapping that the program put over a part of the arena with MAP_FIXED; the region leaves it alone
  *
@@ -16,82 +17,75 @@
  *
  * Every change asks the address space for its nodes first, so that nothing has to be undone for want of them.
  */
-#include "preload/arena.h"
+#include "preload/arena_internal.h"
 
-#include <errno.h>
-
-#include "base/sys.h"
-
-#define READ_WRITE (PROT_READ | PROT_WRITE)
-
-struct span {
-    uint64_t first, end; /* pages of the arena */
-};
-
-static struct span span_of(const struct arena *arena, const char *at, size_t bytes)
+int arena_protect(const struct arena *arena, struct range r, int protection, int pkey)
 {
-    uint64_t first = (uint64_t)(at - arena->base) >> PAGE_SHIFT;
-    return (struct span){first, first + (bytes >> PAGE_SHIFT)};
-}
-
-static char *address_of(const struct arena *arena, uint64_t page)
-{
-    return arena->base + (page << PAGE_SHIFT);
-}
-
-static int protect(const struct arena *arena, uint64_t first, uint64_t pages, int protection, int pkey)
-{
-    char *at = address_of(arena, first);
-    size_t bytes = pages << PAGE_SHIFT;
+    char *at = address_of(arena, r.first);
     if (pkey >= 0) {
-        return (int)sys_call6(SYS_pkey_mprotect, (long)at, (long)bytes, protection, pkey, 0, 0);
+        return (int)sys_call6(SYS_pkey_mprotect, (long)at, (long)bytes_of(r), protection, pkey, 0, 0);
     }
-    return region_protect(arena->region, at, bytes, protection);
-}
-
-/* Without access, and under the default key again. */
-static int make_inaccessible(const struct arena *arena, uint64_t first, uint64_t pages)
-{
-    return protect(arena, first, pages, PROT_NONE, arena->has_pkeys ? 0 : -1);
+    return region_protect(arena->region, at, bytes_of(r), protection);
 }
 
 /* Drops the content of all that is given out in the span; foreign mappings become the region's again. */
 static int drop_content(struct arena *arena, struct span s)
 {
     int error = 0;
-    for (uint64_t page = s.first; page < s.end;) {
-        struct range r = address_space_part(&arena->space, page, s.end);
-        char *at = address_of(arena, page);
-        size_t bytes = r.pages << PAGE_SHIFT;
+    FOR_PARTS(arena, s, r)
+    {
+        char *at = address_of(arena, r.first);
         int failed = 0;
+        if (r.flags & RANGE_LOCKED) {
+            region_unlock(arena->region, at, bytes_of(r));
+        }
+        if (r.flags & RANGE_NOT_DUMPED) {
+            sys_madvise(at, bytes_of(r), MADV_DODUMP);
+        }
         if (r.kind == RANGE_MANAGED) {
-            failed = region_discard(arena->region, at, bytes);
+            failed = region_discard(arena->region, at, bytes_of(r));
+            if (failed) {
+                /* Locked by a system call that we did not see. */
+                sys_call3(SYS_munlock, (long)at, (long)bytes_of(r), 0);
+                failed = region_discard(arena->region, at, bytes_of(r));
+            }
         } else if (r.kind == RANGE_FOREIGN) {
-            failed = region_adopt(arena->region, at, bytes);
+            failed = region_adopt(arena->region, at, bytes_of(r));
         }
         error = error ? error : failed;
-        page += r.pages;
     }
     return error;
 }
 
-/* Makes all managed pages of the span inaccessible. */
+/* The protections of a span again, as far as it was closed. This merges kernel mappings, so it does not want for any. */
+static void reopen_access(struct arena *arena, struct span s)
+{
+    FOR_PARTS(arena, s, r)
+    {
+        if (r.kind == RANGE_MANAGED) {
+            arena_protect(arena, r, r.protection, -1);
+        }
+    }
+}
+
+/* Makes all managed pages of the span inaccessible, under the default key. The kernel may have no mapping left for what
+ * is cut off: then nothing has changed. */
 static int close_access(struct arena *arena, struct span s)
 {
-    for (uint64_t page = s.first; page < s.end;) {
-        struct range r = address_space_part(&arena->space, page, s.end);
+    FOR_PARTS(arena, s, r)
+    {
         if (r.kind == RANGE_MANAGED && (r.protection != PROT_NONE || arena->has_pkeys)) {
-            int error = make_inaccessible(arena, page, r.pages);
+            int error = arena_protect(arena, r, PROT_NONE, arena->has_pkeys ? 0 : -1);
             if (error) {
+                reopen_access(arena, (struct span){s.first, r.first + r.pages});
                 return error;
             }
         }
-        page += r.pages;
     }
     return 0;
 }
 
-static int unmap(struct arena *arena, struct span s)
+int arena_unmap(struct arena *arena, struct span s)
 {
     int error = address_space_reserve(&arena->space);
     if (error || s.first == s.end) {
@@ -106,19 +100,33 @@ static int unmap(struct arena *arena, struct span s)
     return error;
 }
 
-/* Gives a free span out. */
-static long give_out(struct arena *arena, struct span s, int protection)
+long arena_give_out(struct arena *arena, struct span s, int protection, int flags)
 {
-    uint64_t pages = s.end - s.first;
+    struct range r = {.first = s.first,
+                      .pages = s.end - s.first,
+                      .kind = RANGE_MANAGED,
+                      .protection = protection,
+                      .flags = flags};
+    char *at = address_of(arena, r.first);
     int error = address_space_reserve(&arena->space);
+    if (!error && (flags & RANGE_LOCKED)) {
+        error = region_lock(arena->region, at, bytes_of(r));
+    }
     if (!error && protection != PROT_NONE) {
-        error = protect(arena, s.first, pages, protection, -1);
+        /* Past the region, which has nothing there: no page is on its way, so there is nothing to wait for. */
+        error = sys_mprotect(at, bytes_of(r), protection);
+        if (error && (flags & RANGE_LOCKED)) {
+            region_unlock(arena->region, at, bytes_of(r));
+        }
     }
     if (error) {
         return error;
     }
-    address_space_set(&arena->space, s.first, pages, RANGE_MANAGED, protection);
-    return (long)address_of(arena, s.first);
+    if (flags & RANGE_NOT_DUMPED) {
+        sys_madvise(at, bytes_of(r), MADV_DONTDUMP);
+    }
+    address_space_put(&arena->space, r);
+    return (long)at;
 }
 
 static bool is_inside(const struct arena *arena, const char *at, size_t bytes)
@@ -126,197 +134,114 @@ static bool is_inside(const struct arena *arena, const char *at, size_t bytes)
     return at >= arena->base && bytes <= arena->bytes && (size_t)(at - arena->base) <= arena->bytes - bytes;
 }
 
-static bool is_free(const struct arena *arena, struct span s)
+/* A new range that mmap makes. */
+static long map_at(struct arena *arena, struct arena_request *q, struct span s)
 {
-    return address_space_is(&arena->space, s.first, s.end - s.first, RANGE_FREE);
+    int flags = arena_flags_of_new(arena, s.end - s.first, q->protection);
+    q->bring_in = flags > 0 && !(flags & RANGE_LOCKED_ON_FAULT);
+    return flags < 0 ? flags : arena_give_out(arena, s, q->protection, flags);
 }
 
-static long map_anywhere(struct arena *arena, const struct arena_request *q)
+static long map_anywhere(struct arena *arena, struct arena_request *q)
 {
     uint64_t pages = q->bytes >> PAGE_SHIFT, first;
     if (is_inside(arena, q->at, q->bytes) && is_free(arena, span_of(arena, q->at, q->bytes))) {
-        return give_out(arena, span_of(arena, q->at, q->bytes), q->protection);
+        return map_at(arena, q, span_of(arena, q->at, q->bytes));
     }
     if (!address_space_find_free(&arena->space, pages, 1, &first)) {
         return -ENOSPC;
     }
-    return give_out(arena, (struct span){first, first + pages}, q->protection);
+    return map_at(arena, q, (struct span){first, first + pages});
 }
 
-static long map_fixed(struct arena *arena, const struct arena_request *q)
+static long map_fixed(struct arena *arena, struct arena_request *q)
 {
     struct span s = span_of(arena, q->at, q->bytes);
     if (q->operation == ARENA_MAP_NOREPLACE && !is_free(arena, s)) {
         return -EEXIST;
     }
-    int error = unmap(arena, s);
-    return error ? error : give_out(arena, s, q->protection);
+    int error = arena_unmap(arena, s);
+    return error ? error : map_at(arena, q, s);
+}
+
+/* What is made accessible under mlockall(MCL_FUTURE) is locked from then on. */
+static int flags_after_protect(struct arena *arena, struct range r, int protection)
+{
+    if (r.protection != PROT_NONE || (r.flags & RANGE_LOCKED)) {
+        return r.flags;
+    }
+    int flags = arena_flags_of_new(arena, r.pages, protection);
+    return flags < 0 ? -ENOMEM : r.flags | flags;
+}
+
+static int protect_part(struct arena *arena, struct arena_request *q, struct range r)
+{
+    int error = address_space_reserve(&arena->space);
+    if (error || r.kind == RANGE_FOREIGN) {
+        return error ? error : arena_protect(arena, r, q->protection, q->pkey);
+    }
+    int flags = flags_after_protect(arena, r, q->protection);
+    if (flags >= 0 && flags != r.flags) {
+        error = arena_set_flags(arena, r, flags);
+        q->bring_in = !(flags & RANGE_LOCKED_ON_FAULT);
+    }
+    error = flags < 0 ? flags : error;
+    if (!error && (r.protection != q->protection || q->pkey >= 0)) {
+        arena->has_pkeys |= q->pkey >= 0;
+        error = arena_protect(arena, r, q->protection, q->pkey);
+    }
+    if (!error) {
+        r.protection = q->protection;
+        r.flags = flags;
+        error = address_space_put(&arena->space, r);
+    }
+    return error;
 }
 
 /* As the kernel: what lies before the first hole is changed. */
-static int protect_span(struct arena *arena, const struct arena_request *q)
+static int protect_span(struct arena *arena, struct arena_request *q)
 {
     struct span s = span_of(arena, q->at, q->bytes);
-    for (uint64_t page = s.first; page < s.end;) {
-        struct range r = address_space_part(&arena->space, page, s.end);
-        if (r.kind == RANGE_FREE) {
-            return -ENOMEM;
-        }
-        int error = address_space_reserve(&arena->space);
-        if (!error && (r.kind == RANGE_FOREIGN || r.protection != q->protection || q->pkey >= 0)) {
-            arena->has_pkeys |= q->pkey >= 0;
-            error = protect(arena, page, r.pages, q->protection, q->pkey);
-        }
+    FOR_PARTS(arena, s, r)
+    {
+        int error = is_hole(r) ? -ENOMEM : protect_part(arena, q, r);
         if (error) {
             return error;
         }
-        if (r.kind == RANGE_MANAGED) {
-            address_space_set(&arena->space, page, r.pages, RANGE_MANAGED, q->protection);
-        }
-        page += r.pages;
     }
     return 0;
 }
 
-/*
- * MADV_FREE may keep the content until memory is short; memory is always short here, so it is MADV_DONTNEED.
- * Transparent huge pages stay off. What a child inherits is the region's business: DONTFORK, WIPEONFORK and
- * merging are refused, as by a kernel without them. Advice on core dumps has no effect.
- */
-static int advise_managed(struct arena *arena, char *at, size_t bytes, int advice)
+static long covers(struct arena *arena, struct span s)
 {
-    switch (advice) {
-    case MADV_DONTNEED:
-    case MADV_FREE:
-    case 24: /* MADV_DONTNEED_LOCKED */
-        return region_discard(arena->region, at, bytes);
-    case MADV_COLD:
-    case MADV_PAGEOUT:
-        return region_pageout(arena->region, at, bytes);
-    case MADV_WILLNEED:
-        return region_willneed(arena->region, at, bytes);
-    case MADV_NORMAL:
-    case MADV_RANDOM:
-    case MADV_SEQUENTIAL:
-    case MADV_HUGEPAGE:
-    case MADV_NOHUGEPAGE:
-    case MADV_DONTDUMP:
-    case MADV_DODUMP:
-    case MADV_DOFORK:
-    case MADV_KEEPONFORK:
-    case MADV_UNMERGEABLE:
-        return 0;
-    default:
-        return -EINVAL;
+    bool locked = false;
+    FOR_PARTS(arena, s, r)
+    {
+        if (is_hole(r)) {
+            return -ENOMEM;
+        }
+        locked |= r.flags & RANGE_LOCKED;
     }
+    return locked;
 }
 
-/* As the kernel: holes are stepped over, and reported at the end. */
-static int advise(struct arena *arena, const struct arena_request *q)
+/* Managed ranges become ordinary memory of the kernel's, content and holes as they are. */
+static long hand_over(struct arena *arena, struct span s)
 {
-    struct span s = span_of(arena, q->at, q->bytes);
-    bool hole = false;
-    for (uint64_t page = s.first; page < s.end;) {
-        struct range r = address_space_part(&arena->space, page, s.end);
-        char *at = address_of(arena, page);
-        size_t bytes = r.pages << PAGE_SHIFT;
-        int error = 0;
-        if (r.kind == RANGE_FREE) {
-            hole = true;
-        } else if (r.kind == RANGE_FOREIGN) {
-            error = sys_madvise(at, bytes, q->flags);
-        } else {
-            error = advise_managed(arena, at, bytes, q->flags);
+    FOR_PARTS(arena, s, r)
+    {
+        if (r.kind != RANGE_MANAGED) {
+            continue;
         }
+        int error = address_space_reserve(&arena->space);
+        error = error ? error : arena_set_flags(arena, r, r.flags & ~RANGE_LOCKED);
+        error = error ? error : region_hand_over(arena->region, address_of(arena, r.first), bytes_of(r));
         if (error) {
             return error;
         }
-        page += r.pages;
+        address_space_set(&arena->space, r.first, r.pages, RANGE_FOREIGN, 0);
     }
-    return hole ? -ENOMEM : 0;
-}
-
-/* Moves a managed span to a free place, which is `pages` long. Pages move only between writable mappings of one
- * protection, so a span without write access gets it for as long as that takes. */
-static long relocate(struct arena *arena, struct span from, uint64_t to, uint64_t pages, int protection)
-{
-    bool writable = (protection & READ_WRITE) == READ_WRITE;
-    int meanwhile = writable ? protection : READ_WRITE;
-    uint64_t moved = from.end - from.first;
-    long at = give_out(arena, (struct span){to, to + pages}, meanwhile);
-    if (sys_is_error(at)) {
-        return at;
-    }
-    int error = writable ? 0 : protect(arena, from.first, moved, meanwhile, -1);
-    if (!error) {
-        error = region_move(arena->region, address_of(arena, from.first), (void *)at, moved << PAGE_SHIFT);
-    }
-    if (!error && !writable) {
-        error = address_space_reserve(&arena->space);
-        error = error ? error : protect(arena, to, pages, protection, -1);
-        if (!error) {
-            address_space_set(&arena->space, to, pages, RANGE_MANAGED, protection);
-        }
-    }
-    if (error) {
-        /* region_move has put back what it had moved. */
-        unmap(arena, (struct span){to, to + pages});
-        if (!writable) {
-            protect(arena, from.first, moved, protection, -1);
-        }
-        return error;
-    }
-    error = unmap(arena, from);
-    return error ? error : at;
-}
-
-/* mremap without MREMAP_FIXED. */
-static long resize(struct arena *arena, struct span old, struct range r, uint64_t pages, bool may_move)
-{
-    long at = (long)address_of(arena, old.first);
-    uint64_t old_pages = old.end - old.first;
-    if (pages <= old_pages) {
-        int error = pages < old_pages ? unmap(arena, (struct span){old.first + pages, old.end}) : 0;
-        return error ? error : at;
-    }
-    if (r.kind == RANGE_FOREIGN) {
-        return -ENOMEM;
-    }
-    uint64_t end = old.first + pages, first;
-    if (end <= arena->space.pages && is_free(arena, (struct span){old.end, end})) {
-        long more = give_out(arena, (struct span){old.end, end}, r.protection);
-        return sys_is_error(more) ? more : at;
-    }
-    if (!may_move || !address_space_find_free(&arena->space, pages, 1, &first)) {
-        return -ENOMEM;
-    }
-    return relocate(arena, old, first, pages, r.protection);
-}
-
-static long remap(struct arena *arena, const struct arena_request *q)
-{
-    struct span old = span_of(arena, q->at, q->bytes);
-    struct range r = address_space_part(&arena->space, old.first, old.end);
-    uint64_t pages = q->to_bytes >> PAGE_SHIFT;
-    if (r.kind == RANGE_FREE || r.pages != old.end - old.first) {
-        return -EFAULT;
-    }
-    if (!(q->flags & MREMAP_FIXED)) {
-        return resize(arena, old, r, pages, q->flags & MREMAP_MAYMOVE);
-    }
-    struct span to = span_of(arena, q->to, q->to_bytes);
-    if (to.first < old.end && old.first < to.end) {
-        return -EINVAL;
-    }
-    if (r.kind == RANGE_FOREIGN) {
-        return -ENOMEM;
-    }
-    int error = unmap(arena, to);
-    if (!error && pages < r.pages) {
-        error = unmap(arena, (struct span){old.first + pages, old.end});
-        old.end = old.first + pages;
-    }
-    return error ? error : relocate(arena, old, to.first, pages, r.protection);
+    return 0;
 }
 
 static long receive(struct arena *arena, const struct arena_request *q)
@@ -325,7 +250,7 @@ static long receive(struct arena *arena, const struct arena_request *q)
     if (q->operation == ARENA_RECEIVE_NOREPLACE && !is_free(arena, s)) {
         return -EEXIST;
     }
-    int error = unmap(arena, s);
+    int error = arena_unmap(arena, s);
     if (error) {
         return error;
     }
@@ -349,31 +274,40 @@ long arena_serve(struct arena *arena, struct arena_request *q)
     case ARENA_MAP_NOREPLACE:
         return map_fixed(arena, q);
     case ARENA_UNMAP:
-        return unmap(arena, span_of(arena, q->at, q->bytes));
+        return arena_unmap(arena, span_of(arena, q->at, q->bytes));
     case ARENA_PROTECT:
         return protect_span(arena, q);
     case ARENA_ADVISE:
-        return advise(arena, q);
+        return arena_advise(arena, q);
     case ARENA_REMAP:
-        return remap(arena, q);
+        return arena_remap(arena, q);
     case ARENA_RECEIVE:
     case ARENA_RECEIVE_NOREPLACE:
         return receive(arena, q);
-    case ARENA_FIND: {
-        struct range r = address_space_find(&arena->space, span_of(arena, q->at, 0).first);
-        q->to = address_of(arena, r.first + r.pages);
-        q->protection = r.protection;
-        return r.kind;
-    }
+    case ARENA_HAND_OVER:
+        return hand_over(arena, span_of(arena, q->at, q->bytes));
+    case ARENA_COVERS:
+        return covers(arena, span_of(arena, q->at, q->bytes));
+    case ARENA_NEXT:
+        return arena_next_locked(arena, q);
+    case ARENA_LOCK:
+        return arena_lock(arena, q);
+    case ARENA_LOCK_ALL:
+        return arena_lock_all(arena, q);
+    case ARENA_UNLOCK:
+        return arena_unlock(arena, span_of(arena, q->at, q->bytes));
+    case ARENA_UNLOCK_ALL:
+        return arena_unlock_all(arena);
+    case ARENA_BREAK:
+        return arena_break(arena, q);
     }
     return -EINVAL;
 }
 
 int arena_init(struct arena *arena, struct memory *memory)
 {
-    arena->base = region_base(arena->region);
-    arena->bytes = region_bytes(arena->region);
-    arena->has_pkeys = false;
+    struct region *region = arena->region;
+    *arena = (struct arena){.base = region_base(region), .bytes = region_bytes(region), .region = region};
     return address_space_init(&arena->space, memory, arena->bytes >> PAGE_SHIFT);
 }
 

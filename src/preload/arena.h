@@ -18,7 +18,12 @@ struct arena {
     size_t bytes;
     struct region *region;
     struct address_space space;
-    bool has_pkeys; /* pkey_mprotect was used on it */
+    bool has_pkeys;     /* pkey_mprotect was used on it */
+    int future_lock;    /* mlockall(MCL_FUTURE): the flags of new ranges */
+    size_t lock_limit;  /* the RLIMIT_MEMLOCK of who locked last; for what future_lock locks */
+    char *break_start;  /* arena_break.c; NULL before the first sbrk */
+    char *break_end;    /* the break */
+    size_t break_bytes; /* kept from break_start on */
 };
 
 enum arena_operation {
@@ -31,7 +36,14 @@ enum arena_operation {
     ARENA_REMAP,   /* `at`, `bytes` is the old range, `to`, `to_bytes` the new one */
     ARENA_RECEIVE, /* the mapping at `to`, `to_bytes` from outside goes to `at`, and has `bytes` there */
     ARENA_RECEIVE_NOREPLACE,
-    ARENA_FIND, /* the kind of the range at `at`, and the end of it in `to` */
+    ARENA_HAND_OVER, /* managed ranges become the kernel's, with what is in them */
+    ARENA_COVERS,    /* -ENOMEM if the range has holes; else whether a part of it is locked */
+    ARENA_NEXT, /* the first range at or after `at` that is locked with its pages: in `at`, `bytes`. -ENOENT */
+    ARENA_LOCK,       /* `flags` is mlock2's; `limit` how much may be locked */
+    ARENA_LOCK_ALL,   /* `flags` is mlockall's, likewise */
+    ARENA_UNLOCK,     /* a range */
+    ARENA_UNLOCK_ALL, /* all, also of the future */
+    ARENA_BREAK, /* the break goes to `at`, if it may be `limit` bytes long; where it is then. -ENOSPC: no room */
 };
 
 struct arena_request {
@@ -43,6 +55,8 @@ struct arena_request {
     size_t bytes;
     char *to;
     size_t to_bytes;
+    size_t limit;
+    bool bring_in; /* out: the pages are locked, and the caller should touch them */
 };
 
 /* `arena->region` is set; takes the rest from it. 0 or -errno. */
@@ -50,5 +64,9 @@ int arena_init(struct arena *arena, struct memory *memory);
 void arena_destroy(struct arena *arena);
 
 long arena_serve(struct arena *arena, struct arena_request *request);
+
+/* In a forked child, when its region works: what is not inherited goes (locks; content under MADV_WIPEONFORK, ranges
+ * under MADV_DONTFORK). */
+int arena_fork_child(struct arena *arena);
 
 #endif

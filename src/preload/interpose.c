@@ -19,13 +19,9 @@
  */
 #undef _FILE_OFFSET_BITS /* it would make mmap a second name of mmap64, and both are defined here */
 
-#include <errno.h>
-#include <stdarg.h>
-#include <sys/mman.h>
+#include "preload/interpose.h"
 
-#include "base/sys.h"
-#include "preload/mailbox.h"
-#include "preload/runtime.h"
+#include <stdarg.h>
 
 /*
  * Smaller mappings are not worth a cluster of the region (64 pages) and a round trip to the root thread; programs that
@@ -33,14 +29,15 @@
  */
 #define MANAGED_BYTES_MIN (16 * PAGE_BYTES)
 
-#define EXPORT __attribute__((visibility("default")))
 #define FLAGS_NOT_MANAGED                                                                                    \
     (MAP_SHARED | MAP_STACK | MAP_LOCKED | MAP_32BIT | MAP_GROWSDOWN | MAP_HUGETLB | MAP_FIXED |             \
      MAP_FIXED_NOREPLACE)
 #define FLAGS_FIXED (MAP_FIXED | MAP_FIXED_NOREPLACE)
 #define PROTECTION_BITS (PROT_READ | PROT_WRITE | PROT_EXEC)
-#define ADVICE_POPULATE_READ 22
-#define ADVICE_POPULATE_WRITE 23
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
 
 _Static_assert(sizeof(struct arena_request) <= MAILBOX_ARGUMENT_MAX, "a request fits the mailbox");
 
@@ -49,58 +46,23 @@ static long serve(void *argument)
     return arena_serve(&runtime.arena, argument);
 }
 
+long ask_arena(struct arena_request *request)
+{
+    return mailbox_call(serve, request, sizeof *request);
+}
+
 static long ask(struct arena_request request)
 {
-    return mailbox_call(serve, &request, sizeof request);
+    return ask_arena(&request);
 }
 
-/* As libc gives results: -1 and errno. MAP_FAILED is the same value. */
-static long answer(long result)
+int bring_in(void *at, size_t bytes)
 {
-    if (unlikely(sys_is_error(result))) {
-        errno = (int)-result;
-        return -1;
+    int error = sys_madvise(at, bytes, MADV_POPULATE_READ);
+    if (error == -EFAULT) {
+        error = sys_madvise(at, bytes, MADV_POPULATE_WRITE); /* it may be written, and not read */
     }
-    return result;
-}
-
-static bool is_aligned(const void *at)
-{
-    return (uintptr_t)at % PAGE_BYTES == 0;
-}
-
-/* `bytes` rounded up to pages; 0 if that overflows. */
-static size_t whole_pages(size_t bytes)
-{
-    return (bytes + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
-}
-
-/* [at, at + bytes), cut where the arena begins and ends. */
-struct piece {
-    char *at;
-    size_t bytes;
-    bool managed; /* inside the arena */
-};
-
-static struct piece first_piece(char *at, size_t bytes)
-{
-    uintptr_t from = (uintptr_t)at, base = (uintptr_t)runtime.arena_base, end = base + runtime.arena_bytes;
-    if (from >= base && from < end) {
-        return (struct piece){at, min_size(bytes, end - from), true};
-    }
-    return (struct piece){at, from < base ? min_size(bytes, base - from) : bytes, false};
-}
-
-static bool touches_arena(void *at, size_t bytes)
-{
-    struct piece p = first_piece(at, bytes);
-    return p.managed || p.bytes < bytes;
-}
-
-static bool is_inside_arena(void *at, size_t bytes)
-{
-    struct piece p = first_piece(at, bytes);
-    return p.managed && p.bytes == bytes;
+    return error == -EINVAL ? 0 : error; /* before Linux 5.14 pages come when they are touched */
 }
 
 /* ---- mmap */
@@ -133,6 +95,28 @@ static long map_foreign(struct piece p, int protection, int flags, int fd, off_t
     return result;
 }
 
+/* Under the budget, MAP_POPULATE brings in only what finds room: more would push out what has just come. */
+static size_t room(void)
+{
+    size_t limit = (size_t)runtime.account.limit, total = account_total(&runtime.account);
+    return total < limit ? (limit - total) & ~(PAGE_BYTES - 1) : 0;
+}
+
+static long map_managed(enum arena_operation operation, char *at, size_t bytes, int protection, int flags)
+{
+    struct arena_request q = {
+        .operation = operation, .protection = protection & PROTECTION_BITS, .at = at, .bytes = bytes};
+    long result = ask_arena(&q);
+    if (sys_is_error(result)) {
+        return result;
+    }
+    size_t wanted = q.bring_in ? bytes : flags & MAP_POPULATE ? min_size(bytes, room()) : 0;
+    if (wanted && protection != PROT_NONE) {
+        bring_in((void *)result, wanted); /* as the kernel: mmap does not say that it failed */
+    }
+    return result;
+}
+
 static long map_piece(struct piece p, int protection, int flags, int fd, off_t offset)
 {
     if (!p.managed) {
@@ -142,12 +126,8 @@ static long map_piece(struct piece p, int protection, int flags, int fd, off_t o
         (flags & (MAP_LOCKED | MAP_GROWSDOWN | MAP_HUGETLB))) {
         return map_foreign(p, protection, flags, fd, offset);
     }
-    return ask((struct arena_request){
-        .operation = flags & MAP_FIXED_NOREPLACE ? ARENA_MAP_NOREPLACE : ARENA_MAP_FIXED,
-        .protection = protection & PROTECTION_BITS,
-        .at = p.at,
-        .bytes = p.bytes,
-    });
+    return map_managed(flags & MAP_FIXED_NOREPLACE ? ARENA_MAP_NOREPLACE : ARENA_MAP_FIXED, p.at, p.bytes,
+                       protection, flags);
 }
 
 static long map_fixed(char *at, size_t bytes, int protection, int flags, int fd, off_t offset)
@@ -169,7 +149,7 @@ static long map_fixed(char *at, size_t bytes, int protection, int flags, int fd,
     return (long)at;
 }
 
-static long map(void *at, size_t length, int protection, int flags, int fd, off_t offset)
+long call_mmap(void *at, size_t length, int protection, int flags, int fd, off_t offset)
 {
     size_t bytes = whole_pages(length);
     if (!bytes || !runtime_serves_caller()) {
@@ -179,8 +159,7 @@ static long map(void *at, size_t length, int protection, int flags, int fd, off_
         return map_fixed(at, bytes, protection, flags, fd, offset);
     }
     if (should_manage(at, bytes, protection, flags, offset)) {
-        long result = ask((struct arena_request){
-            .operation = ARENA_MAP, .protection = protection & PROTECTION_BITS, .at = at, .bytes = bytes});
+        long result = map_managed(ARENA_MAP, at, bytes, protection, flags);
         if (result != -ENOSPC) {
             return result;
         }
@@ -190,33 +169,37 @@ static long map(void *at, size_t length, int protection, int flags, int fd, off_
 
 EXPORT void *mmap(void *at, size_t length, int protection, int flags, int fd, off_t offset)
 {
-    return (void *)answer(map(at, length, protection, flags, fd, offset));
+    return (void *)answer(call_mmap(at, length, protection, flags, fd, offset));
 }
 
 EXPORT void *mmap64(void *at, size_t length, int protection, int flags, int fd, off_t offset)
 {
-    return (void *)answer(map(at, length, protection, flags, fd, offset));
+    return (void *)answer(call_mmap(at, length, protection, flags, fd, offset));
 }
 
 /* ---- munmap, mprotect */
 
-EXPORT int munmap(void *at, size_t length)
+long call_munmap(void *at, size_t length)
 {
     size_t bytes = whole_pages(length);
     if (!bytes || !is_aligned(at) || !runtime_serves_caller() || !touches_arena(at, bytes)) {
-        return (int)answer(sys_munmap(at, length));
+        return sys_munmap(at, length);
     }
-    struct piece p;
-    for (size_t done = 0; done < bytes; done += p.bytes) {
-        p = first_piece((char *)at + done, bytes - done);
+    FOR_PIECES(p, at, bytes)
+    {
         long error = p.managed
                          ? ask((struct arena_request){.operation = ARENA_UNMAP, .at = p.at, .bytes = p.bytes})
                          : sys_munmap(p.at, p.bytes);
         if (error) {
-            return (int)answer(error);
+            return error;
         }
     }
     return 0;
+}
+
+EXPORT int munmap(void *at, size_t length)
+{
+    return (int)answer(call_munmap(at, length));
 }
 
 static long raw_protect(void *at, size_t length, int protection, int pkey)
@@ -225,22 +208,28 @@ static long raw_protect(void *at, size_t length, int protection, int pkey)
                     : sys_call6(SYS_pkey_mprotect, (long)at, (long)length, protection, pkey, 0, 0);
 }
 
-static long protect(void *at, size_t length, int protection, int pkey)
+static long protect_managed(struct piece p, int protection, int pkey)
+{
+    struct arena_request q = {
+        .operation = ARENA_PROTECT, .protection = protection, .pkey = pkey, .at = p.at, .bytes = p.bytes};
+    long error = ask_arena(&q);
+    if (q.bring_in) {
+        bring_in(p.at, p.bytes);
+    }
+    return error;
+}
+
+long call_mprotect(void *at, size_t length, int protection, int pkey)
 {
     size_t bytes = whole_pages(length);
     if (!bytes || !is_aligned(at) || (protection & (PROT_GROWSDOWN | PROT_GROWSUP)) ||
         !runtime_serves_caller() || !touches_arena(at, bytes)) {
         return raw_protect(at, length, protection, pkey);
     }
-    struct piece p;
-    for (size_t done = 0; done < bytes; done += p.bytes) {
-        p = first_piece((char *)at + done, bytes - done);
-        long error = p.managed ? ask((struct arena_request){.operation = ARENA_PROTECT,
-                                                            .protection = protection,
-                                                            .pkey = pkey,
-                                                            .at = p.at,
-                                                            .bytes = p.bytes})
-                               : raw_protect(p.at, p.bytes, protection, pkey);
+    FOR_PIECES(p, at, bytes)
+    {
+        long error =
+            p.managed ? protect_managed(p, protection, pkey) : raw_protect(p.at, p.bytes, protection, pkey);
         if (error) {
             return error;
         }
@@ -250,31 +239,36 @@ static long protect(void *at, size_t length, int protection, int pkey)
 
 EXPORT int mprotect(void *at, size_t length, int protection)
 {
-    return (int)answer(protect(at, length, protection, -1));
+    return (int)answer(call_mprotect(at, length, protection, -1));
 }
 
 EXPORT int pkey_mprotect(void *at, size_t length, int protection, int pkey)
 {
-    return (int)answer(protect(at, length, protection, pkey));
+    return (int)answer(call_mprotect(at, length, protection, pkey));
 }
 
 /* ---- madvise */
 
-static long advise(void *at, size_t length, int advice)
+static long advise_managed(struct piece p, int advice)
+{
+    long error =
+        ask((struct arena_request){.operation = ARENA_ADVISE, .flags = advice, .at = p.at, .bytes = p.bytes});
+    if (!error && (advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE)) {
+        error = sys_madvise(p.at, p.bytes, advice); /* our own faults */
+    }
+    return error;
+}
+
+long call_madvise(void *at, size_t length, int advice)
 {
     size_t bytes = whole_pages(length);
-    if (!bytes || !is_aligned(at) || advice == ADVICE_POPULATE_READ || advice == ADVICE_POPULATE_WRITE ||
-        !runtime_serves_caller() || !touches_arena(at, bytes)) {
+    bool hole = false;
+    if (!bytes || !is_aligned(at) || !runtime_serves_caller() || !touches_arena(at, bytes)) {
         return sys_madvise(at, length, advice);
     }
-    bool hole = false;
-    struct piece p;
-    for (size_t done = 0; done < bytes; done += p.bytes) {
-        p = first_piece((char *)at + done, bytes - done);
-        long error = p.managed
-                         ? ask((struct arena_request){
-                               .operation = ARENA_ADVISE, .flags = advice, .at = p.at, .bytes = p.bytes})
-                         : sys_madvise(p.at, p.bytes, advice);
+    FOR_PIECES(p, at, bytes)
+    {
+        long error = p.managed ? advise_managed(p, advice) : sys_madvise(p.at, p.bytes, advice);
         if (error && error != -ENOMEM) {
             return error;
         }
@@ -285,21 +279,23 @@ static long advise(void *at, size_t length, int advice)
 
 EXPORT int madvise(void *at, size_t length, int advice)
 {
-    return (int)answer(advise(at, length, advice));
+    return (int)answer(call_madvise(at, length, advice));
 }
 
 /* Unlike madvise, POSIX_MADV_DONTNEED may not drop content, and the error is the result. */
 EXPORT int posix_madvise(void *at, size_t length, int advice)
 {
-    return advice == POSIX_MADV_DONTNEED ? 0 : (int)-advise(at, length, advice);
+    return advice == POSIX_MADV_DONTNEED ? 0 : (int)-call_madvise(at, length, advice);
 }
 
 /* ---- mremap */
 
 static long remap_managed(char *old, size_t old_bytes, size_t bytes, int flags, char *to)
 {
-    if (!is_aligned(old) || !bytes || !old_bytes || (flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED)) ||
-        ((flags & MREMAP_FIXED) && (!(flags & MREMAP_MAYMOVE) || !is_aligned(to)))) {
+    if (!is_aligned(old) || !bytes || !old_bytes ||
+        (flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP)) ||
+        ((flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) && !(flags & MREMAP_MAYMOVE)) ||
+        ((flags & MREMAP_FIXED) && !is_aligned(to)) || ((flags & MREMAP_DONTUNMAP) && old_bytes != bytes)) {
         return -EINVAL;
     }
     if (!is_inside_arena(old, old_bytes)) {
@@ -329,6 +325,20 @@ static long remap_into_arena(char *old, size_t old_bytes, size_t bytes, int flag
         .operation = ARENA_RECEIVE, .at = to, .bytes = bytes, .to = old, .to_bytes = old_bytes});
 }
 
+long call_mremap(void *old, size_t old_length, size_t length, int flags, void *to)
+{
+    size_t old_bytes = whole_pages(old_length), bytes = whole_pages(length);
+    if (runtime_serves_caller()) {
+        if (touches_arena(old, old_bytes)) {
+            return remap_managed(old, old_bytes, bytes, flags, to);
+        }
+        if ((flags & MREMAP_FIXED) && touches_arena(to, bytes)) {
+            return remap_into_arena(old, old_bytes, bytes, flags, to);
+        }
+    }
+    return sys_call6(SYS_mremap, (long)old, (long)old_length, (long)length, flags, (long)to, 0);
+}
+
 EXPORT void *mremap(void *old, size_t old_length, size_t length, int flags, ...)
 {
     void *to = NULL;
@@ -338,63 +348,5 @@ EXPORT void *mremap(void *old, size_t old_length, size_t length, int flags, ...)
         to = va_arg(more, void *);
         va_end(more);
     }
-    size_t old_bytes = whole_pages(old_length), bytes = whole_pages(length);
-    if (runtime_serves_caller()) {
-        if (touches_arena(old, old_bytes)) {
-            return (void *)answer(remap_managed(old, old_bytes, bytes, flags, to));
-        }
-        if ((flags & MREMAP_FIXED) && touches_arena(to, bytes)) {
-            return (void *)answer(remap_into_arena(old, old_bytes, bytes, flags, to));
-        }
-    }
-    return (void *)answer(
-        sys_call6(SYS_mremap, (long)old, (long)old_length, (long)length, flags, (long)to, 0));
-}
-
-/* ---- mlock */
-
-static long lock_range(const void *at, size_t length, unsigned flags)
-{
-    char *first = (char *)((uintptr_t)at & ~(PAGE_BYTES - 1));
-    size_t bytes = whole_pages(length + ((uintptr_t)at & (PAGE_BYTES - 1)));
-    if (bytes && runtime_serves_caller() && touches_arena(first, bytes)) {
-        return -ENOMEM;
-    }
-    return flags ? sys_call3(SYS_mlock2, (long)at, (long)length, flags)
-                 : sys_call3(SYS_mlock, (long)at, (long)length, 0);
-}
-
-EXPORT int mlock(const void *at, size_t length)
-{
-    return (int)answer(lock_range(at, length, 0));
-}
-
-EXPORT int mlock2(const void *at, size_t length, unsigned flags)
-{
-    return (int)answer(lock_range(at, length, flags));
-}
-
-EXPORT int mlockall(int flags)
-{
-    return (int)answer(runtime_serves_caller() ? -ENOMEM : sys_call3(SYS_mlockall, flags, 0, 0));
-}
-
-/* ---- the end */
-
-__attribute__((noreturn)) static void end(int status)
-{
-    runtime_publish_figures();
-    for (;;) {
-        sys_call3(SYS_exit_group, status, 0, 0);
-    }
-}
-
-EXPORT void _exit(int status)
-{
-    end(status);
-}
-
-EXPORT void _Exit(int status)
-{
-    end(status);
+    return (void *)answer(call_mremap(old, old_length, length, flags, to));
 }

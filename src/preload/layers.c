@@ -149,5 +149,6 @@ int layers_fork_child(void)
 {
     int error = zswap_fork_child(runtime.cache.zswap);
     runtime.inherited_descriptors = descriptors_open();
-    return error ? error : region_fork_child(runtime.arena.region, runtime.userfaultfd_device);
+    error = error ? error : region_fork_child(runtime.arena.region, runtime.userfaultfd_device);
+    return error ? error : arena_fork_child(&runtime.arena);
 }

@@ -275,6 +275,65 @@ int region_move(struct region *r, void *from, void *to, size_t bytes)
     return error;
 }
 
+/* ---- hand over */
+
+/* A page that is out comes into the program, over the budget if it must. */
+static int bring_back(struct region *r, uint64_t page, void *buffer)
+{
+    int error = read_out_page(r, page, buffer);
+    if (error) {
+        fill_poison(r, page, error);
+        return 0;
+    }
+    error = fill_pages(r, page, 1, buffer);
+    if (!error) {
+        zswap_invalidate(r->zswap, page_entry(r, page));
+        struct cluster *cluster = region_cluster(r, page / CLUSTER_PAGES);
+        atomic_fetch_and_acq_rel(&cluster->out, ~(1ull << page % CLUSTER_PAGES));
+    }
+    return error;
+}
+
+static int bring_range_back(struct region *r, uint64_t first, uint64_t end, void *buffer)
+{
+    struct piece piece;
+    for (uint64_t page = first; next_piece(r, &page, end, &piece);) {
+        struct cluster *cluster = region_cluster(r, piece.number);
+        for (uint64_t out = atomic_read_relaxed(&cluster->out) & piece.mask; out; out &= out - 1) {
+            int error = bring_back(r, piece.number * CLUSTER_PAGES + (unsigned)__builtin_ctzll(out), buffer);
+            if (error) {
+                return error;
+            }
+        }
+    }
+    return 0;
+}
+
+int region_hand_over(struct region *r, void *at, size_t bytes)
+{
+    uint64_t first, count;
+    if (!pages_of(r, at, bytes, &first, &count)) {
+        return -EINVAL;
+    }
+    void *buffer = memory_map(r->memory, PAGE_BYTES, ACCOUNT_TABLES);
+    if (!buffer) {
+        return -ENOMEM;
+    }
+    rwlock_write_lock(&r->layout);
+    slow_loads_forget(r, first, count);
+    int error = bring_range_back(r, first, first + count, buffer);
+    error = error ? error : set_foreign(r, first, count, true);
+    if (!error) {
+        forget_range(r, first, count);
+        error = userfault_unregister(&r->userfault, at, bytes);
+    } else {
+        set_foreign(r, first, count, false);
+    }
+    rwlock_write_unlock(&r->layout);
+    memory_unmap(r->memory, buffer, PAGE_BYTES, ACCOUNT_TABLES);
+    return error;
+}
+
 /* ---- hints */
 
 int region_pageout(struct region *r, void *at, size_t bytes)

@@ -94,6 +94,10 @@ int region_willneed(struct region *region, void *at, size_t bytes);
 int region_disown(struct region *region, void *at, size_t bytes);
 int region_adopt(struct region *region, void *at, size_t bytes);
 
+/* The range goes back to the kernel as ordinary memory, with its content, and unregistered; foreign from then on. 0 or
+ * -errno: then it is as it was. */
+int region_hand_over(struct region *region, void *at, size_t bytes);
+
 /* fork: `region_fork_prepare` stops all transitions and drains I/O (the caller then forks at once);
  * `region_fork_parent` lets them go on; `region_fork_child` opens a new userfaultfd (from `userfaultfd_device` if
  * that is >= 0), registers the region again and starts new threads. None of them allocates from malloc. */

@@ -49,6 +49,60 @@ TEST(set_splits_and_neighbours_alike_merge)
     address_space_destroy(&space);
 }
 
+TEST(flags_are_kept_apart_and_counted)
+{
+    struct address_space space;
+    begin(&space, 1000);
+    struct range r = {
+        .first = 100, .pages = 50, .kind = RANGE_MANAGED, .protection = RW, .flags = RANGE_LOCKED};
+    CHECK_EQUAL(address_space_set(&space, 150, 50, RANGE_MANAGED, RW), 0);
+    CHECK_EQUAL(address_space_put(&space, r), 0);
+    CHECK_EQUAL(space.count, 4);
+    CHECK_EQUAL(space.locked_pages, 50);
+    CHECK_EQUAL(address_space_find(&space, 120).flags, RANGE_LOCKED);
+    CHECK_EQUAL(address_space_find(&space, 160).flags, 0);
+    r.first = 110;
+    r.pages = 10;
+    r.flags = RANGE_WIPED_BY_FORK;
+    CHECK_EQUAL(address_space_put(&space, r), 0);
+    CHECK_EQUAL(space.locked_pages, 40);
+    CHECK_EQUAL(space.fork_flagged_pages, 10);
+    CHECK_EQUAL(address_space_find(&space, 125).flags, RANGE_LOCKED);
+    CHECK(address_space_consistent(&space));
+    CHECK_EQUAL(address_space_set(&space, 100, 50, RANGE_MANAGED, RW), 0);
+    CHECK_EQUAL(space.count, 3);
+    CHECK_EQUAL(space.locked_pages, 0);
+    CHECK(address_space_consistent(&space));
+    address_space_destroy(&space);
+}
+
+TEST(what_is_kept_is_not_found)
+{
+    struct address_space space;
+    uint64_t first;
+    begin(&space, 1000);
+    CHECK_EQUAL(address_space_set(&space, 0, 600, RANGE_KEPT, 0), 0);
+    CHECK(!address_space_find_free(&space, 401, 1, &first));
+    CHECK(address_space_find_free(&space, 400, 1, &first));
+    CHECK_EQUAL(first, 600);
+    CHECK(address_space_consistent(&space));
+    address_space_destroy(&space);
+}
+
+TEST(a_wrong_count_is_found)
+{
+    struct address_space space;
+    begin(&space, 1000);
+    CHECK_EQUAL(address_space_set(&space, 100, 50, RANGE_MANAGED, RW), 0);
+    printf("# a complaint should follow\n");
+    fflush(stdout);
+    space.locked_pages++;
+    CHECK(!address_space_consistent(&space));
+    space.locked_pages--;
+    CHECK(address_space_consistent(&space));
+    address_space_destroy(&space);
+}
+
 TEST(set_outside_the_space_is_refused)
 {
     struct address_space space;
@@ -254,6 +308,9 @@ int main(void)
 {
     RUN(a_new_space_is_one_free_range);
     RUN(set_splits_and_neighbours_alike_merge);
+    RUN(flags_are_kept_apart_and_counted);
+    RUN(what_is_kept_is_not_found);
+    RUN(a_wrong_count_is_found);
     RUN(set_outside_the_space_is_refused);
     RUN(find_free_takes_the_lowest_place_that_fits);
     RUN(find_free_keeps_to_the_alignment);

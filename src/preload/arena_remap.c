@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/* mremap inside the arena. */
+#include "preload/arena_internal.h"
+
+#define READ_WRITE (PROT_READ | PROT_WRITE)
+
+/* How a range is to be moved: to a free place, which is `pages` long. */
+struct relocation {
+    struct range from;
+    uint64_t to, pages;
+    bool keep_mapping; /* MREMAP_DONTUNMAP */
+};
+
+static int move_content(struct arena *arena, const struct relocation *m)
+{
+    return region_move(arena->region, address_of(arena, m->from.first), address_of(arena, m->to),
+                       bytes_of(m->from));
+}
+
+/* The end of the move of a range without write access. */
+static int close_new_place(struct arena *arena, const struct relocation *m)
+{
+    struct range r = m->from;
+    r.first = m->to;
+    r.pages = m->pages;
+    int error = address_space_reserve(&arena->space);
+    error = error ? error : arena_protect(arena, r, r.protection, -1);
+    if (!error) {
+        address_space_put(&arena->space, r);
+    }
+    return error;
+}
+
+static int leave_old_place(struct arena *arena, const struct relocation *m)
+{
+    if (m->keep_mapping) {
+        return arena_set_flags(arena, m->from, m->from.flags & ~RANGE_LOCKED);
+    }
+    return arena_unmap(arena, (struct span){m->from.first, m->from.first + m->from.pages});
+}
+
+/* Pages move only between writable mappings of one protection, so a range without write access gets it for as long as
+ * that takes. */
+static long relocate(struct arena *arena, const struct relocation *m)
+{
+    int protection = m->from.protection;
+    bool writable = (protection & READ_WRITE) == READ_WRITE;
+    struct span to = {m->to, m->to + m->pages};
+    long at = arena_give_out(arena, to, writable ? protection : READ_WRITE, m->from.flags);
+    if (sys_is_error(at)) {
+        return at;
+    }
+    int error = writable ? 0 : arena_protect(arena, m->from, READ_WRITE, -1);
+    error = error ? error : move_content(arena, m);
+    if (!error) {
+        error = writable ? 0 : close_new_place(arena, m);
+        error = error ? error : leave_old_place(arena, m);
+        if (error) {
+            /* The kernel has no mapping left to cut the old place off with: back, where there was room. */
+            struct range new_place = {.first = m->to, .pages = m->pages};
+            struct relocation back = *m;
+            arena_protect(arena, new_place, READ_WRITE, -1);
+            back.from.first = m->to;
+            back.to = m->from.first;
+            move_content(arena, &back);
+        }
+    } /* else region_move has put back what it had moved */
+    if (error) {
+        arena_unmap(arena, to);
+        arena_protect(arena, m->from, protection, -1);
+        return error;
+    }
+    if (m->keep_mapping && !writable) {
+        arena_protect(arena, m->from, protection, -1);
+    }
+    return at;
+}
+
+/* mremap without MREMAP_FIXED. */
+static long resize(struct arena *arena, struct span old, struct range r, uint64_t pages, bool may_move)
+{
+    long at = (long)address_of(arena, old.first);
+    uint64_t old_pages = old.end - old.first;
+    if (pages <= old_pages) {
+        int error = pages < old_pages ? arena_unmap(arena, (struct span){old.first + pages, old.end}) : 0;
+        return error ? error : at;
+    }
+    if (r.kind == RANGE_FOREIGN) {
+        return -ENOMEM;
+    }
+    if ((r.flags & RANGE_LOCKED) && !arena_may_lock(arena, pages - old_pages)) {
+        return -EAGAIN;
+    }
+    uint64_t end = old.first + pages, first;
+    if (end <= arena->space.pages && is_free(arena, (struct span){old.end, end})) {
+        long more = arena_give_out(arena, (struct span){old.end, end}, r.protection, r.flags);
+        return sys_is_error(more) ? more : at;
+    }
+    if (!may_move || !address_space_find_free(&arena->space, pages, 1, &first)) {
+        return -ENOMEM;
+    }
+    return relocate(arena, &(struct relocation){.from = r, .to = first, .pages = pages});
+}
+
+/* MREMAP_DONTUNMAP without a place. */
+static long move_away(struct arena *arena, struct range r)
+{
+    struct relocation m = {.from = r, .pages = r.pages, .keep_mapping = true};
+    return address_space_find_free(&arena->space, r.pages, 1, &m.to) ? relocate(arena, &m) : -ENOMEM;
+}
+
+long arena_remap(struct arena *arena, const struct arena_request *q)
+{
+    struct span old = span_of(arena, q->at, q->bytes);
+    struct range r = address_space_part(&arena->space, old.first, old.end);
+    uint64_t pages = q->to_bytes >> PAGE_SHIFT;
+    bool keep_mapping = q->flags & MREMAP_DONTUNMAP;
+    if (is_hole(r) || r.pages != old.end - old.first) {
+        return -EFAULT;
+    }
+    if (keep_mapping && r.kind == RANGE_FOREIGN) {
+        return -ENOMEM;
+    }
+    if (!(q->flags & MREMAP_FIXED)) {
+        return keep_mapping ? move_away(arena, r) : resize(arena, old, r, pages, q->flags & MREMAP_MAYMOVE);
+    }
+    struct span to = span_of(arena, q->to, q->to_bytes);
+    if (to.first < old.end && old.first < to.end) {
+        return -EINVAL;
+    }
+    if (r.kind == RANGE_FOREIGN) {
+        return -ENOMEM;
+    }
+    int error = arena_unmap(arena, to);
+    if (!error && pages < r.pages) {
+        error = arena_unmap(arena, (struct span){old.first + pages, old.end});
+        r.pages = pages;
+    }
+    struct relocation m = {.from = r, .to = to.first, .pages = pages, .keep_mapping = keep_mapping};
+    return error ? error : relocate(arena, &m);
+}
