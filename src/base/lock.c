@@ -182,7 +182,10 @@ void rwlock_read_lock(struct rwlock *l)
         if (__atomic_sub_fetch(&l->readers, 1, __ATOMIC_SEQ_CST) == 0) {
             futex_wake(&l->readers, INT_MAX);
         }
-        futex_wait(&l->writer, 1, -1);
+        uint32_t inside = 1;
+        if (atomic_cas_acq_rel(&l->writer, &inside, 2) || inside == 2) {
+            futex_wait(&l->writer, 2, -1);
+        }
     }
     note_locked(l->write_side.rank);
 }
@@ -208,8 +211,9 @@ void rwlock_write_lock(struct rwlock *l)
 
 void rwlock_write_unlock(struct rwlock *l)
 {
-    /* Seq-cst store: readers that come after see what the writer changed. */
-    atomic_set_seq_cst(&l->writer, 0);
-    futex_wake(&l->writer, INT_MAX);
+    /* Seq-cst: readers that come after see what the writer changed. */
+    if (__atomic_exchange_n(&l->writer, 0, __ATOMIC_SEQ_CST) == 2) {
+        futex_wake(&l->writer, INT_MAX);
+    }
     mutex_unlock(&l->write_side);
 }

@@ -61,8 +61,8 @@ void mutex_assert_held(const struct mutex *m);
  * a reader must not take the same lock again.
  */
 struct rwlock {
-    uint32_t readers;        /* readers inside; atomic */
-    uint32_t writer;         /* 1 from when a writer waits until it leaves; atomic; readers sleep on it */
+    uint32_t readers; /* readers inside; atomic */
+    uint32_t writer;  /* 1 from when a writer waits until it leaves, 2 if readers sleep on it; atomic */
     struct mutex write_side; /* held by the writer from waiting to leaving */
 };
 

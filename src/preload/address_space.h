@@ -50,7 +50,7 @@ struct address_space {
     uint64_t free_pages;
     uint64_t locked_pages;       /* with RANGE_LOCKED */
     uint64_t fork_flagged_pages; /* with RANGE_WIPED_BY_FORK or RANGE_NOT_FORKED */
-    uint32_t limit;              /* ADDRESS_SPACE_RANGES; tests make it smaller */
+    uint32_t limit;              /* ADDRESS_SPACE_RANGES, or what the owner sets */
 };
 
 /* All free. 0, -EINVAL, -ENOMEM. */

@@ -19,6 +19,11 @@
  */
 #include "preload/arena_internal.h"
 
+#include <fcntl.h>
+
+#define MAP_COUNT_DEFAULT 65530u
+#define MAPPINGS_OUTSIDE 3000u /* code, files, stacks, small mappings, and the runtime's own */
+
 int arena_protect(const struct arena *arena, struct range r, int protection, int pkey)
 {
     char *at = address_of(arena, r.first);
@@ -97,6 +102,7 @@ int arena_unmap(struct arena *arena, struct span s)
     }
     error = drop_content(arena, s);
     address_space_set(&arena->space, s.first, s.end - s.first, RANGE_FREE, 0);
+    arena_keep_break(arena, s);
     return error;
 }
 
@@ -304,11 +310,35 @@ long arena_serve(struct arena *arena, struct arena_request *q)
     return -EINVAL;
 }
 
+/*
+ * Each range is a mapping of the kernel's, of which a process may have so many (vm.max_map_count). The program must
+ * meet that limit, not the runtime, which could then neither grow its pool nor give anything back.
+ */
+static uint32_t ranges_most(void)
+{
+    char text[16] = "";
+    uint32_t most = 0;
+    long fd =
+        sys_call6(SYS_openat, AT_FDCWD, (long)"/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC, 0, 0, 0);
+    if (fd >= 0) {
+        sys_read((int)fd, text, sizeof text - 1);
+        sys_close((int)fd);
+    }
+    for (const char *p = text; *p >= '0' && *p <= '9' && most < ADDRESS_SPACE_RANGES; p++) {
+        most = most * 10 + (uint32_t)(*p - '0');
+    }
+    most = most ? most : MAP_COUNT_DEFAULT;
+    most = most > MAPPINGS_OUTSIDE ? most - MAPPINGS_OUTSIDE : most;
+    return most < ADDRESS_SPACE_RANGES ? most : ADDRESS_SPACE_RANGES;
+}
+
 int arena_init(struct arena *arena, struct memory *memory)
 {
     struct region *region = arena->region;
     *arena = (struct arena){.base = region_base(region), .bytes = region_bytes(region), .region = region};
-    return address_space_init(&arena->space, memory, arena->bytes >> PAGE_SHIFT);
+    int error = address_space_init(&arena->space, memory, arena->bytes >> PAGE_SHIFT);
+    arena->space.limit = ranges_most();
+    return error;
 }
 
 void arena_destroy(struct arena *arena)

@@ -30,6 +30,19 @@ static int keep_room(struct arena *arena)
     return 0;
 }
 
+void arena_keep_break(struct arena *arena, struct span s)
+{
+    if (arena->break_start) {
+        struct span kept = span_of(arena, arena->break_start, arena->break_bytes);
+        uint64_t first = kept.first > s.first ? kept.first : s.first;
+        uint64_t end = kept.end < s.end ? kept.end : s.end;
+        if (first < end) {
+            address_space_set(&arena->space, first, end - first, RANGE_KEPT,
+                              0); /* else it is free: as good */
+        }
+    }
+}
+
 static int grow(struct arena *arena, struct span s)
 {
     if (!address_space_is(&arena->space, s.first, s.end - s.first, RANGE_KEPT)) {
@@ -38,12 +51,6 @@ static int grow(struct arena *arena, struct span s)
     int flags = arena_flags_of_new(arena, s.end - s.first, PROT_READ | PROT_WRITE);
     long at = flags < 0 ? flags : arena_give_out(arena, s, PROT_READ | PROT_WRITE, flags);
     return sys_is_error(at) ? (int)at : 0;
-}
-
-static int shrink(struct arena *arena, struct span s)
-{
-    int error = arena_unmap(arena, s);
-    return error ? error : address_space_set(&arena->space, s.first, s.end - s.first, RANGE_KEPT, 0);
 }
 
 /* As the kernel: a break that cannot be is no error, but not the one asked for. */
@@ -64,7 +71,7 @@ long arena_break(struct arena *arena, struct arena_request *q)
     if (to > from) {
         error = grow(arena, (struct span){from, to});
     } else if (to < from) {
-        error = shrink(arena, (struct span){to, from});
+        error = arena_unmap(arena, (struct span){to, from});
     }
     if (!error) {
         arena->break_end = q->at;

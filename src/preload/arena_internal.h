@@ -81,6 +81,11 @@ long arena_next_locked(struct arena *arena, struct arena_request *q);
 /* ---- the others */
 long arena_advise(struct arena *arena, const struct arena_request *q);
 long arena_remap(struct arena *arena, const struct arena_request *q);
+
+/* ---- arena_break.c */
+
+/* Of a span that has become free, what lies in the room of the break is kept for it again. */
+void arena_keep_break(struct arena *arena, struct span s);
 long arena_break(struct arena *arena, struct arena_request *q);
 
 #endif

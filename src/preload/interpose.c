@@ -33,6 +33,7 @@
     (MAP_SHARED | MAP_STACK | MAP_LOCKED | MAP_32BIT | MAP_GROWSDOWN | MAP_HUGETLB | MAP_FIXED |             \
      MAP_FIXED_NOREPLACE)
 #define FLAGS_FIXED (MAP_FIXED | MAP_FIXED_NOREPLACE)
+#define USER_ADDRESSES (((uintptr_t)1 << 47) - PAGE_BYTES) /* what lies beyond is wanted by hints only */
 #define PROTECTION_BITS (PROT_READ | PROT_WRITE | PROT_EXEC)
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
@@ -59,10 +60,11 @@ static long ask(struct arena_request request)
 int bring_in(void *at, size_t bytes)
 {
     int error = sys_madvise(at, bytes, MADV_POPULATE_READ);
-    if (error == -EFAULT) {
-        error = sys_madvise(at, bytes, MADV_POPULATE_WRITE); /* it may be written, and not read */
+    if (error == -EINVAL && sys_madvise(at, 0, MADV_POPULATE_READ)) {
+        return 0; /* before Linux 5.14 pages come when they are touched */
     }
-    return error == -EINVAL ? 0 : error; /* before Linux 5.14 pages come when they are touched */
+    /* It may be one that can be written, and not read. */
+    return error == -EINVAL ? sys_madvise(at, bytes, MADV_POPULATE_WRITE) : error;
 }
 
 /* ---- mmap */
@@ -184,6 +186,9 @@ long call_munmap(void *at, size_t length)
     size_t bytes = whole_pages(length);
     if (!bytes || !is_aligned(at) || !runtime_serves_caller() || !touches_arena(at, bytes)) {
         return sys_munmap(at, length);
+    }
+    if ((uintptr_t)at + bytes > USER_ADDRESSES) {
+        return -EINVAL; /* before the first piece goes */
     }
     FOR_PIECES(p, at, bytes)
     {

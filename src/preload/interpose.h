@@ -53,8 +53,12 @@ static inline struct piece first_piece(char *at, size_t bytes)
     return (struct piece){at, from < base ? min_size(bytes, base - from) : bytes, false};
 }
 
+/* A range that reaches around the end of all addresses does not: the kernel refuses it. */
 static inline bool touches_arena(void *at, size_t bytes)
 {
+    if ((uintptr_t)at + bytes < (uintptr_t)at) {
+        return false;
+    }
     struct piece p = first_piece(at, bytes);
     return p.managed || p.bytes < bytes;
 }

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * 32 slots, and two words of 32 bits, one bit a slot:
+ * 31 slots, and two words of 32 bits, one bit a slot:
  *
  *   taken     whose slot it is: set by the asking thread, cleared by it once it has its answer
  *   asked     the request is complete: set by the asking thread, cleared by the root thread
  *
- * Both words are also what is slept on: the root thread on `asked` while it is 0, asking threads on `taken`
- * while it is full. The answer is awaited on the slot's own `answered`.
+ * Both words are also what is slept on: the root thread on `asked` while only the last bit is set, which says that it
+ * sleeps; asking threads on `taken` while it is full. The answer is awaited on the slot's own `answered`. Nobody is woken
+ * who does not sleep.
+ *
+ * Two wake-ups take longer than most requests. So both sides look for a while before they sleep, if there is more than one
+ * CPU; the root thread as long as that has paid lately, and next to nothing while requests are rare.
  *
  * Why not a lock around the arena and region calls in the program's threads: the lock is one that fault handlers
  * take, so the stack of its holder must not be managed and no signal may interrupt it; and the region's
- * calls need descriptors that the program's table does not have. A round trip is two wake-ups. Calls
- * that change mappings are rare beside faults, and cost the kernel a lock and a TLB shootdown as it is.
+ * calls need descriptors that the program's table does not have. Calls that change mappings are rare beside faults, and cost the kernel a lock and a TLB shootdown as it is.
  */
 #include "preload/mailbox.h"
 
@@ -21,10 +24,19 @@
 #include "base/atomic.h"
 #include "base/futex.h"
 
-#define ALL_TAKEN 0xffffffffu
+#define ALL_TAKEN (~0u >> 1)
+#define ROOT_SLEEPS (1u << MAILBOX_REQUESTS)
+_Static_assert((ALL_TAKEN & ROOT_SLEEPS) == 0 && ALL_TAKEN + 1 == ROOT_SLEEPS,
+               "one bit a slot, and one more");
+
+/* How often to look, at some 20 to 50 ns each. */
+#define LOOKS_MOST 400u
+#define LOOKS_LEAST 25u
+
+enum { NOT_ANSWERED, ANSWERED, ASKER_SLEEPS };
 
 struct request {
-    uint32_t answered; /* 0 while the root thread has the request; atomic, slept on */
+    uint32_t answered; /* one of the above; atomic, slept on */
     mailbox_function function;
     long result;
     _Alignas(16) char argument[MAILBOX_ARGUMENT_MAX];
@@ -33,6 +45,8 @@ struct request {
 static struct {
     uint32_t taken;
     uint32_t asked;
+    uint32_t looks;       /* the root thread's: how often it looks before it sleeps */
+    uint32_t asker_looks; /* likewise, of who asks; 0 on one CPU; atomic hint */
     struct request requests[MAILBOX_REQUESTS];
 } mailbox;
 
@@ -67,21 +81,33 @@ unsigned mailbox_post(mailbox_function function, const void *argument, size_t by
     struct request *r = &mailbox.requests[slot];
     r->function = function;
     memcpy(r->argument, argument, min_size(bytes, MAILBOX_ARGUMENT_MAX));
-    atomic_set_relaxed(&r->answered, 0);
+    atomic_set_relaxed(&r->answered, NOT_ANSWERED);
     /* Release: whoever sees the bit sees the request. */
-    if (atomic_fetch_or_acq_rel(&mailbox.asked, 1u << slot) == 0) {
+    if (atomic_fetch_or_acq_rel(&mailbox.asked, 1u << slot) & ROOT_SLEEPS) {
         futex_wake(&mailbox.asked, 1);
     }
     return slot;
 }
 
+static void await_answer(struct request *r)
+{
+    uint32_t looks = atomic_read_relaxed(&mailbox.asker_looks);
+    /* Acquire: the result was written before. */
+    while (atomic_read_acquire(&r->answered) != ANSWERED && looks--) {
+        cpu_relax();
+    }
+    uint32_t seen = NOT_ANSWERED;
+    if (atomic_cas_acq_rel(&r->answered, &seen, ASKER_SLEEPS)) {
+        while (atomic_read_acquire(&r->answered) != ANSWERED) {
+            futex_wait(&r->answered, ASKER_SLEEPS, -1);
+        }
+    }
+}
+
 long mailbox_wait(unsigned number, void *argument, size_t bytes)
 {
     struct request *r = &mailbox.requests[number];
-    /* Acquire: the result was written before. */
-    while (!atomic_read_acquire(&r->answered)) {
-        futex_wait(&r->answered, 0, -1);
-    }
+    await_answer(r);
     long result = r->result;
     memcpy(argument, r->argument, min_size(bytes, MAILBOX_ARGUMENT_MAX));
     give_back_slot(number);
@@ -95,22 +121,58 @@ long mailbox_call(mailbox_function function, void *argument, size_t bytes)
                : mailbox_wait(mailbox_post(function, argument, bytes), argument, bytes);
 }
 
-void mailbox_serve(int timeout_ms)
+/* More than one, for this thread? */
+static bool has_cpus(void)
+{
+    uint64_t mask[16] = {0};
+    unsigned cpus = 0;
+    sys_call3(SYS_sched_getaffinity, 0, sizeof mask, (long)mask);
+    for (unsigned i = 0; i < 16; i++) {
+        cpus += (unsigned)__builtin_popcountll(mask[i]);
+    }
+    return cpus != 1;
+}
+
+static void await_request(int timeout_ms)
+{
+    if (!mailbox.looks) {
+        mailbox.looks = LOOKS_LEAST;
+        atomic_set_relaxed(&mailbox.asker_looks, has_cpus() ? LOOKS_MOST : 0);
+    }
+    uint32_t looks = atomic_read_relaxed(&mailbox.asker_looks) ? mailbox.looks : 0;
+    for (; looks && timeout_ms; looks--) {
+        if (atomic_read_relaxed(&mailbox.asked)) {
+            mailbox.looks = LOOKS_MOST;
+            return;
+        }
+        cpu_relax();
+    }
+    mailbox.looks = mailbox.looks / 2 > LOOKS_LEAST ? mailbox.looks / 2 : LOOKS_LEAST;
+    uint32_t none = 0;
+    if (atomic_cas_acq_rel(&mailbox.asked, &none, ROOT_SLEEPS)) {
+        futex_wait(&mailbox.asked, ROOT_SLEEPS, timeout_ms);
+    }
+}
+
+bool mailbox_serve(int timeout_ms)
 {
     if (atomic_read_relaxed(&mailbox.asked) == 0) {
-        futex_wait(&mailbox.asked, 0, timeout_ms);
+        await_request(timeout_ms);
     }
     /* Acquire: the requests were written before their bits were set. */
-    uint32_t asked = atomic_swap_acq_rel(&mailbox.asked, 0);
+    uint32_t asked = atomic_swap_acq_rel(&mailbox.asked, 0) & ~ROOT_SLEEPS;
+    bool any = asked;
     while (asked) {
         struct request *r = &mailbox.requests[__builtin_ctz(asked)];
         asked &= asked - 1;
         r->result = r->function(r->argument);
         /* Release: the result is seen with it. The slot may be another's as soon as this is done; a
          * wake-up too many does no harm. */
-        atomic_set_release(&r->answered, 1);
-        futex_wake(&r->answered, 1);
+        if (atomic_swap_acq_rel(&r->answered, ANSWERED) == ASKER_SLEEPS) {
+            futex_wake(&r->answered, 1);
+        }
     }
+    return any;
 }
 
 void mailbox_fork_child(void)

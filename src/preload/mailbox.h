@@ -12,7 +12,7 @@
 
 #include "base/types.h"
 
-#define MAILBOX_REQUESTS 32
+#define MAILBOX_REQUESTS 31
 #define MAILBOX_ARGUMENT_MAX 104
 
 typedef long (*mailbox_function)(void *argument);
@@ -26,8 +26,8 @@ long mailbox_call(mailbox_function function, void *argument, size_t bytes);
 unsigned mailbox_post(mailbox_function function, const void *argument, size_t bytes);
 long mailbox_wait(unsigned number, void *argument, size_t bytes);
 
-/* The root thread: runs what was asked; if nothing was, waits for it up to `timeout_ms`. */
-void mailbox_serve(int timeout_ms);
+/* The root thread: runs what was asked; if nothing was, waits for it up to `timeout_ms`. Was there any? */
+bool mailbox_serve(int timeout_ms);
 
 /* In a forked child, before it has a root thread: forgets what the parent's threads had asked. */
 void mailbox_fork_child(void);

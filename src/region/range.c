@@ -74,6 +74,18 @@ static void forget_range(struct region *r, uint64_t first, uint64_t count)
     zswap_invalidate_range(r->zswap, r->type, first, count);
 }
 
+static bool has_content(struct region *r, uint64_t first, uint64_t end)
+{
+    struct piece piece;
+    for (uint64_t page = first; next_piece(r, &page, end, &piece);) {
+        struct cluster *cluster = region_cluster(r, piece.number);
+        if ((atomic_read_relaxed(&cluster->resident) | atomic_read_relaxed(&cluster->out)) & piece.mask) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int region_discard(struct region *r, void *at, size_t bytes)
 {
     uint64_t first, count;
@@ -81,9 +93,12 @@ int region_discard(struct region *r, void *at, size_t bytes)
         return -EINVAL;
     }
     rwlock_write_lock(&r->layout);
-    int error = sys_madvise(at, bytes, MADV_DONTNEED);
-    if (!error) { /* else (locked memory, above all) the content stays */
-        forget_range(r, first, count);
+    int error = 0;
+    if (has_content(r, first, first + count)) {
+        error = sys_madvise(at, bytes, MADV_DONTNEED);
+        if (!error) { /* else (locked memory, above all) the content stays */
+            forget_range(r, first, count);
+        }
     }
     rwlock_write_unlock(&r->layout);
     return error;

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/* Memory calls by syscall(2), and that all other numbers work as they do. */
+#include "tests/e2e/maps.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+TEST(memory_mapped_by_number_is_memory_like_any)
+{
+    char *at = (char *)syscall(SYS_mmap, NULL, 16 * MIB, RW, ANONYMOUS, -1, 0);
+    REQUIRE(at != MAP_FAILED);
+    fill(at, 16 * MIB, 1);
+    press();
+    CHECK_EQUAL(wrong(at, 16 * MIB, 1), 0);
+    CHECK_EQUAL(syscall(SYS_madvise, at, MIB, MADV_DONTNEED), 0);
+    CHECK(is_zero(at, MIB));
+    CHECK_EQUAL(syscall(SYS_mprotect, at + MIB, MIB, PROT_READ), 0);
+    CHECK(!writable(at + MIB));
+    press();
+    char *to = (char *)syscall(SYS_mremap, at + MIB, MIB, 2 * MIB, MREMAP_MAYMOVE, NULL);
+    REQUIRE(to != MAP_FAILED);
+    CHECK_EQUAL(wrong(to, MIB, 1 + MIB / PAGE), 0);
+    CHECK_EQUAL(syscall(SYS_mlock, to, MIB), 0);
+    CHECK_EQUAL(syscall(SYS_munlock, to, MIB), 0);
+    CHECK_EQUAL(munmap(to, 2 * MIB), 0);
+    CHECK_EQUAL(syscall(SYS_munmap, at, 16 * MIB), 0);
+    CHECK(!readable(at));
+}
+
+/* Memory of libc's mmap, dropped by number: it must be gone. */
+TEST(names_and_numbers_mean_the_same_memory)
+{
+    char *at = get(4 * MIB);
+    fill(at, 4 * MIB, 2);
+    press();
+    CHECK_EQUAL(syscall(SYS_madvise, at, 4 * MIB, MADV_DONTNEED), 0);
+    CHECK(is_zero(at, 4 * MIB));
+    CHECK_EQUAL(syscall(SYS_munmap, at, 4 * MIB), 0);
+    char *again = get(4 * MIB);
+    CHECK(is_zero(again, 4 * MIB));
+    CHECK_EQUAL(munmap(again, 4 * MIB), 0);
+}
+
+TEST(errors_are_minus_one_and_errno)
+{
+    errno = 0;
+    CHECK_EQUAL(syscall(SYS_munmap, 1, PAGE), -1);
+    CHECK_EQUAL(errno, EINVAL);
+    CHECK_EQUAL(syscall(SYS_close, -1), -1);
+    CHECK_EQUAL(errno, EBADF);
+    CHECK_EQUAL(syscall(100000), -1);
+    CHECK_EQUAL(errno, ENOSYS);
+    CHECK_EQUAL(syscall(-1), -1);
+    CHECK_EQUAL(errno, ENOSYS);
+    errno = 0;
+    CHECK_EQUAL(syscall(SYS_getpid), getpid());
+    CHECK_EQUAL(errno, 0);
+}
+
+TEST(all_six_arguments_arrive)
+{
+    char from[8] = "abcdefg", to[8] = "";
+    struct iovec local = {to, 8}, remote = {from, 8};
+    CHECK_EQUAL(syscall(SYS_process_vm_readv, getpid(), &local, 1ul, &remote, 1ul, 0ul), 8);
+    CHECK_EQUAL(memcmp(from, to, 8), 0);
+    CHECK_EQUAL(syscall(SYS_process_vm_readv, getpid(), &local, 1ul, &remote, 1ul, 1ul), -1);
+    CHECK_EQUAL(errno, EINVAL); /* the sixth: flags */
+}
+
+static volatile sig_atomic_t handled;
+
+static void call_in_handler(int number)
+{
+    (void)number;
+    int saved = errno;
+    char *at = (char *)syscall(SYS_mmap, NULL, MIB, RW, ANONYMOUS, -1, 0);
+    if (at != MAP_FAILED) {
+        at[7] = 1;
+        syscall(SYS_munmap, at, MIB);
+        syscall(SYS_close, -1);
+        handled++;
+    }
+    errno = saved;
+}
+
+TEST(signal_handlers_may_call_by_number)
+{
+    struct sigaction action = {.sa_handler = call_in_handler, .sa_flags = SA_RESTART};
+    sigaction(SIGALRM, &action, NULL);
+    ualarm(2000, 2000);
+    for (int i = 0; i < 2000 || handled < 20; i++) {
+        char *at = (char *)syscall(SYS_mmap, NULL, MIB, RW, ANONYMOUS, -1, 0);
+        REQUIRE(at != MAP_FAILED);
+        at[i % MIB] = 1;
+        CHECK_EQUAL(syscall(SYS_munmap, at, MIB), 0);
+        CHECK(syscall(SYS_close, -1) == -1 && errno == EBADF);
+    }
+    ualarm(0, 0);
+    signal(SIGALRM, SIG_DFL);
+}
+
+int main(void)
+{
+    begin();
+    RUN(memory_mapped_by_number_is_memory_like_any);
+    RUN(names_and_numbers_mean_the_same_memory);
+    RUN(errors_are_minus_one_and_errno);
+    RUN(all_six_arguments_arrive);
+    RUN(signal_handlers_may_call_by_number);
+    return harness_finish();
+}

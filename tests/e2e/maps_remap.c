@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/* mremap. */
+#include "tests/e2e/maps.h"
+
+TEST(mremap_shrinks_in_place)
+{
+    char *at = get(8 * MIB);
+    fill(at, 8 * MIB, 90);
+    CHECK(mremap(at, 8 * MIB, 3 * MIB, 0) == at);
+    CHECK(!readable(at + 3 * MIB));
+    CHECK_EQUAL(wrong(at, 3 * MIB, 90), 0);
+    CHECK_EQUAL(munmap(at, 3 * MIB), 0);
+}
+
+TEST(mremap_grows_and_moves_with_content)
+{
+    char *at = get(4 * MIB);
+    fill(at, 4 * MIB, 91);
+    press();
+    for (size_t size = 4 * MIB; size < 64 * MIB; size *= 2) {
+        char *wall = get(MIB); /* so that it cannot always grow in place */
+        at = mremap(at, size, 2 * size, MREMAP_MAYMOVE);
+        REQUIRE(at != MAP_FAILED);
+        CHECK(is_zero(at + size, size));
+        fill(at + size, size, 91 + size / PAGE);
+        CHECK_EQUAL(wrong(at, 2 * size, 91), 0);
+        CHECK_EQUAL(munmap(wall, MIB), 0);
+    }
+    CHECK_EQUAL(munmap(at, 64 * MIB), 0);
+}
+
+TEST(mremap_without_maymove_stays_or_fails)
+{
+    char *at = get(3 * MIB);
+    CHECK(mmap(at + 2 * MIB, MIB, PROT_NONE, ANONYMOUS | MAP_FIXED, -1, 0) == at + 2 * MIB);
+    fill(at, 2 * MIB, 92);
+    CHECK(mremap(at, 2 * MIB, 3 * MIB, 0) == MAP_FAILED);
+    CHECK_EQUAL(errno, ENOMEM);
+    CHECK_EQUAL(munmap(at + 2 * MIB, MIB), 0);
+    char *grown = mremap(at, 2 * MIB, 3 * MIB, 0);
+    CHECK(grown == at || grown == MAP_FAILED);
+    CHECK_EQUAL(wrong(at, 2 * MIB, 92), 0);
+    CHECK_EQUAL(munmap(at, 3 * MIB), 0);
+}
+
+TEST(mremap_to_a_fixed_place)
+{
+    char *at = get(4 * MIB), *to = get(8 * MIB);
+    fill(at, 4 * MIB, 93);
+    fill(to, 8 * MIB, 94);
+    press();
+    CHECK(mremap(at, 4 * MIB, 4 * MIB, MREMAP_MAYMOVE | MREMAP_FIXED, to + MIB) == to + MIB);
+    CHECK(!readable(at));
+    CHECK_EQUAL(wrong(to, MIB, 94), 0);
+    CHECK_EQUAL(wrong(to + MIB, 4 * MIB, 93), 0);
+    CHECK_EQUAL(wrong(to + 5 * MIB, 3 * MIB, 94 + 5 * MIB / PAGE), 0);
+    CHECK_EQUAL(munmap(to, 8 * MIB), 0);
+}
+
+TEST(mremap_keeps_the_protection)
+{
+    char *at = get(2 * MIB), *to = get(4 * MIB);
+    fill(at, 2 * MIB, 95);
+    CHECK_EQUAL(mprotect(at, 2 * MIB, PROT_READ), 0);
+    CHECK(mremap(at, 2 * MIB, 3 * MIB, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to);
+    CHECK(readable(to));
+    CHECK(!writable(to));
+    CHECK(!writable(to + 3 * MIB - 1));
+    CHECK(writable(to + 3 * MIB));
+    CHECK_EQUAL(wrong(to, 2 * MIB, 95), 0);
+    CHECK_EQUAL(munmap(to, 4 * MIB), 0);
+}
+
+TEST(dontunmap_leaves_an_empty_mapping)
+{
+    char *at = get(2 * MIB);
+    fill(at, 2 * MIB, 97);
+    press();
+    char *to = mremap(at, 2 * MIB, 2 * MIB, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+    REQUIRE(to != MAP_FAILED);
+    CHECK(to != at);
+    CHECK_EQUAL(wrong(to, 2 * MIB, 97), 0);
+    CHECK(is_zero(at, 2 * MIB));
+    fill(at, 2 * MIB, 98);
+    CHECK(mremap(at, 2 * MIB, MIB, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL) == MAP_FAILED);
+    CHECK_EQUAL(errno, EINVAL);
+    CHECK_EQUAL(wrong(at, 2 * MIB, 98), 0);
+    CHECK_EQUAL(munmap(at, 2 * MIB), 0);
+    CHECK_EQUAL(munmap(to, 2 * MIB), 0);
+}
+
+TEST(wrong_arguments_of_mremap)
+{
+    char *at = get(2 * MIB);
+    fill(at, 2 * MIB, 96);
+    CHECK(mremap(at + 1, MIB, MIB, MREMAP_MAYMOVE) == MAP_FAILED);
+    CHECK_EQUAL(errno, EINVAL);
+    CHECK(mremap(at, MIB, 0, MREMAP_MAYMOVE) == MAP_FAILED);
+    CHECK_EQUAL(errno, EINVAL);
+    CHECK(mremap(at, MIB, MIB, MREMAP_FIXED, at + MIB) == MAP_FAILED);
+    CHECK_EQUAL(errno, EINVAL);
+    CHECK(mremap(at, 2 * MIB, MIB, MREMAP_MAYMOVE | MREMAP_FIXED, at + MIB) == MAP_FAILED);
+    CHECK_EQUAL(errno, EINVAL);
+    CHECK_EQUAL(wrong(at, 2 * MIB, 96), 0);
+    CHECK_EQUAL(munmap(at, 2 * MIB), 0);
+    CHECK(mremap(at, MIB, 2 * MIB, MREMAP_MAYMOVE) == MAP_FAILED);
+    CHECK_EQUAL(errno, EFAULT);
+}
+
+int main(void)
+{
+    begin();
+    RUN(mremap_shrinks_in_place);
+    RUN(mremap_grows_and_moves_with_content);
+    RUN(mremap_without_maymove_stays_or_fails);
+    RUN(mremap_to_a_fixed_place);
+    RUN(mremap_keeps_the_protection);
+    RUN(dontunmap_leaves_an_empty_mapping);
+    RUN(wrong_arguments_of_mremap);
+    return harness_finish();
+}
