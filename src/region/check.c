@@ -60,6 +60,19 @@ static void check_cluster(struct region *r, uint64_t number, struct survey *s)
     }
 }
 
+static void check_locked(struct region *r, struct survey *s)
+{
+    uint64_t pages = 0;
+    for (uint64_t i = 0; (i = sparse_next_committed(&r->locked, i)) < r->locked.slots_total; i++) {
+        pages += (uint64_t)__builtin_popcountll(region_locked_pages_of(r, i));
+    }
+    if (pages * PAGE_BYTES != atomic_read_relaxed(&r->locked_bytes)) {
+        fprintf(stderr, "region: %llu pages are locked, and %llu bytes counted\n", (unsigned long long)pages,
+                (unsigned long long)r->locked_bytes);
+        s->wrong++;
+    }
+}
+
 bool region_consistent(struct region *r)
 {
     struct survey s = {0};
@@ -67,6 +80,7 @@ bool region_consistent(struct region *r)
     for (uint64_t i = 0; (i = sparse_next_committed(&r->clusters, i)) < r->clusters.slots_total; i++) {
         check_cluster(r, i, &s);
     }
+    check_locked(r, &s);
     uint64_t held = 0, present = 0;
     for (uint32_t i = 0; i < r->staging.clusters; i++) {
         held += (uint64_t)__builtin_popcountll(r->staging.table[i].held);

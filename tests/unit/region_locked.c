@@ -107,6 +107,20 @@ TEST(discarded_pages_stay_locked)
     fixture_close(&f);
 }
 
+TEST(a_wrong_count_of_locked_bytes_is_found)
+{
+    struct fixture f;
+    fixture_open(&f, roomy);
+    CHECK_EQUAL(region_lock(f.region, f.base, 5 * PAGE_BYTES), 0);
+    CHECK(region_consistent(f.region));
+    printf("# a complaint should follow\n");
+    fflush(stdout);
+    f.region->locked_bytes += PAGE_BYTES;
+    CHECK(!region_consistent(f.region));
+    f.region->locked_bytes -= PAGE_BYTES;
+    fixture_close(&f);
+}
+
 int main(void)
 {
     if (!fixture_is_permitted()) {
@@ -118,5 +132,6 @@ int main(void)
     RUN(the_budget_holds_around_locked_pages);
     RUN(a_lock_that_finds_no_memory_locks_nothing);
     RUN(discarded_pages_stay_locked);
+    RUN(a_wrong_count_of_locked_bytes_is_found);
     return harness_finish();
 }

@@ -362,6 +362,27 @@ TEST(a_file_mapping_is_left_alone)
     fixture_close(&f);
 }
 
+TEST(a_range_handed_over_keeps_content_and_holes)
+{
+    struct fixture f;
+    open_mixed(&f, roomy);
+    unsigned char here[PAGES];
+    CHECK_EQUAL(region_hand_over(f.region, f.base, PAGES * PAGE_BYTES), 0);
+    CHECK_EQUAL(account_bytes(&f.account, ACCOUNT_RESIDENT), 0);
+    CHECK_EQUAL(fixture_zswap_stats(&f).stored_pages, 0);
+    CHECK(region_consistent(f.region));
+    CHECK(!sys_call3(SYS_mincore, (long)f.base, PAGES * PAGE_BYTES, (long)here));
+    CHECK_EQUAL(here[4 * PER_PLACE - 1] & 1, 1);
+    CHECK_EQUAL(here[PAGES - 1] & 1, 0); /* never touched */
+    CHECK_EQUAL(fixture_wrong(&f, 0, 4 * PER_PLACE, 1), 0);
+    region_pageout(f.region, f.base, PAGES * PAGE_BYTES);
+    CHECK_EQUAL(fixture_wrong(&f, 0, 4 * PER_PLACE, 1), 0);
+    CHECK_EQUAL(region_adopt(f.region, f.base, PAGES * PAGE_BYTES), 0);
+    CHECK_EQUAL(region_protect(f.region, f.base, PAGES * PAGE_BYTES, PROT_READ | PROT_WRITE), 0);
+    CHECK_EQUAL(fixture_wrong(&f, 0, PAGES, 0), 0);
+    fixture_close(&f);
+}
+
 /* ---- system calls: the kernel faults in our stead */
 
 TEST(read_and_write_with_buffers_that_are_out)
@@ -461,6 +482,7 @@ int main(void)
     RUN(a_cluster_of_many_protections_goes_out);
     RUN(a_foreign_mapping_is_left_alone);
     RUN(a_file_mapping_is_left_alone);
+    RUN(a_range_handed_over_keeps_content_and_holes);
     RUN(read_and_write_with_buffers_that_are_out);
     RUN(a_pipe_between_buffers_that_are_out);
     RUN(a_socket_between_buffers_that_are_out);

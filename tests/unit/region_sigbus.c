@@ -91,6 +91,8 @@ TEST(pages_that_cannot_be_copied_out_can_be_written_again)
     open_sigbus(roomy);
     fixture_fill(&f, 0, PAGES, 1);
     CHECK_EQUAL(region_protect(f.region, f.base, 8 * PAGE_BYTES, PROT_NONE), 0);
+    sys_close(f.region->memory_fd);
+    f.region->memory_fd = -1;
     fixture_to(&f, 0, PAGES, PLACE_POOL);
     CHECK_EQUAL(region_protect(f.region, f.base, 8 * PAGE_BYTES, PROT_READ | PROT_WRITE), 0);
     CHECK_EQUAL(fixture_count(&f, 0, 8, PLACE_RESIDENT), 8);
