@@ -12,8 +12,8 @@
  *   foreign   a mapping that the program put over a part of the arena with MAP_FIXED; the region leaves it alone
  *
  * A foreign mapping never leaves a hole when it goes: a hole in the arena could be filled by any mmap of the kernel's
- * own choice. region_adopt maps over it in one step. This is why a foreign mapping cannot be moved or grown
- * (mremap answers ENOMEM).
+ * own choice. region_adopt maps over it in one step. This is why a foreign mapping is not moved inside the arena, nor
+ * grown in place (mremap answers ENOMEM); it can leave, as MREMAP_DONTUNMAP keeps its place covered.
  *
  * Every change asks the address space for its nodes first, so that nothing has to be undone for want of them.
  */
@@ -231,8 +231,7 @@ static long covers(struct arena *arena, struct span s)
     return locked;
 }
 
-/* Managed ranges become ordinary memory of the kernel's, content and holes as they are. */
-static long hand_over(struct arena *arena, struct span s)
+long arena_hand_over(struct arena *arena, struct span s)
 {
     FOR_PARTS(arena, s, r)
     {
@@ -287,11 +286,13 @@ long arena_serve(struct arena *arena, struct arena_request *q)
         return arena_advise(arena, q);
     case ARENA_REMAP:
         return arena_remap(arena, q);
+    case ARENA_SEND:
+        return arena_send(arena, q);
     case ARENA_RECEIVE:
     case ARENA_RECEIVE_NOREPLACE:
         return receive(arena, q);
     case ARENA_HAND_OVER:
-        return hand_over(arena, span_of(arena, q->at, q->bytes));
+        return arena_hand_over(arena, span_of(arena, q->at, q->bytes));
     case ARENA_COVERS:
         return covers(arena, span_of(arena, q->at, q->bytes));
     case ARENA_NEXT:

@@ -36,6 +36,7 @@ enum arena_operation {
     ARENA_REMAP,   /* `at`, `bytes` is the old range, `to`, `to_bytes` the new one */
     ARENA_RECEIVE, /* the mapping at `to`, `to_bytes` from outside goes to `at`, and has `bytes` there */
     ARENA_RECEIVE_NOREPLACE,
+    ARENA_SEND,      /* the range at `at`, `bytes` goes to `to`, outside, and has `to_bytes` there */
     ARENA_HAND_OVER, /* managed ranges become the kernel's, with what is in them */
     ARENA_COVERS,    /* -ENOMEM if the range has holes; else whether a part of it is locked */
     ARENA_NEXT, /* the first range at or after `at` that is locked with its pages: in `at`, `bytes`. -ENOENT */

@@ -61,6 +61,9 @@ long arena_give_out(struct arena *arena, struct span s, int protection, int flag
 /* munmap of the span. If it fails nothing has changed, but that content may be gone. */
 int arena_unmap(struct arena *arena, struct span s);
 
+/* Managed ranges become ordinary memory of the kernel's, content and holes as they are. */
+long arena_hand_over(struct arena *arena, struct span s);
+
 /* ---- arena_lock.c */
 
 /* The flags that a new range of so many pages gets; or -EAGAIN if they may not be locked, as they should. */
@@ -81,6 +84,7 @@ long arena_next_locked(struct arena *arena, struct arena_request *q);
 /* ---- the others */
 long arena_advise(struct arena *arena, const struct arena_request *q);
 long arena_remap(struct arena *arena, const struct arena_request *q);
+long arena_send(struct arena *arena, const struct arena_request *q);
 
 /* ---- arena_break.c */
 

@@ -76,6 +76,49 @@ static long relocate(struct arena *arena, const struct relocation *m)
     return at;
 }
 
+/*
+ * A range leaves the arena, for `to` or (NULL) where the kernel likes it; the kernel's memory from then on. With
+ * MREMAP_DONTUNMAP, so that there is never a hole in the arena; so it is moved as long as it is, and grown there.
+ */
+static long send(struct arena *arena, struct range r, size_t bytes, char *to)
+{
+    struct span s = {r.first, r.first + r.pages};
+    size_t moved = bytes_of(r);
+    long error = arena_hand_over(arena, s);
+    if (error) {
+        return error;
+    }
+    long at = sys_call6(SYS_mremap, (long)address_of(arena, r.first), (long)moved, (long)moved,
+                        MREMAP_MAYMOVE | MREMAP_DONTUNMAP | (to ? MREMAP_FIXED : 0), (long)to, 0);
+    if (sys_is_error(at)) {
+        return at;
+    }
+    error = arena_unmap(arena, s);
+    if (error || bytes == moved) {
+        return error ? error : at;
+    }
+    if (to) {
+        sys_munmap(to + moved, bytes - moved);
+    }
+    return sys_call6(SYS_mremap, at, (long)moved, (long)bytes, to ? 0 : MREMAP_MAYMOVE, 0, 0);
+}
+
+long arena_send(struct arena *arena, const struct arena_request *q)
+{
+    struct span old = span_of(arena, q->at, q->bytes);
+    struct range r = address_space_part(&arena->space, old.first, old.end);
+    uint64_t pages = q->to_bytes >> PAGE_SHIFT;
+    int error = 0;
+    if (is_hole(r) || r.pages != old.end - old.first) {
+        return -EFAULT;
+    }
+    if (pages < r.pages) {
+        error = arena_unmap(arena, (struct span){old.first + pages, old.end});
+        r.pages = pages;
+    }
+    return error ? error : send(arena, r, q->to_bytes, q->to);
+}
+
 /* mremap without MREMAP_FIXED. */
 static long resize(struct arena *arena, struct span old, struct range r, uint64_t pages, bool may_move)
 {
@@ -86,7 +129,7 @@ static long resize(struct arena *arena, struct span old, struct range r, uint64_
         return error ? error : at;
     }
     if (r.kind == RANGE_FOREIGN) {
-        return -ENOMEM;
+        return may_move ? send(arena, r, pages << PAGE_SHIFT, NULL) : -ENOMEM;
     }
     if ((r.flags & RANGE_LOCKED) && !arena_may_lock(arena, pages - old_pages)) {
         return -EAGAIN;

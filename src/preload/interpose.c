@@ -306,10 +306,11 @@ static long remap_managed(char *old, size_t old_bytes, size_t bytes, int flags, 
     if (!is_inside_arena(old, old_bytes)) {
         return -EFAULT;
     }
-    if ((flags & MREMAP_FIXED) && !is_inside_arena(to, bytes)) {
-        return -ENOMEM;
+    bool leaves = (flags & MREMAP_FIXED) && !touches_arena(to, bytes);
+    if ((flags & MREMAP_FIXED) && !is_inside_arena(to, bytes) && (!leaves || (flags & MREMAP_DONTUNMAP))) {
+        return -ENOMEM; /* across the arena's edge */
     }
-    return ask((struct arena_request){.operation = ARENA_REMAP,
+    return ask((struct arena_request){.operation = leaves ? ARENA_SEND : ARENA_REMAP,
                                       .flags = flags,
                                       .at = old,
                                       .bytes = old_bytes,

@@ -89,6 +89,31 @@ TEST(dontunmap_leaves_an_empty_mapping)
     CHECK_EQUAL(munmap(to, 2 * MIB), 0);
 }
 
+TEST(mremap_to_places_of_all_kinds)
+{
+    char *at = get(2 * MIB), *elsewhere = mmap(NULL, 8 * MIB, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(elsewhere != MAP_FAILED);
+    fill(at, 2 * MIB, 99);
+    press();
+    CHECK(mremap(at, 2 * MIB, 4 * MIB, MREMAP_MAYMOVE | MREMAP_FIXED, elsewhere) == elsewhere);
+    CHECK(!readable(at));
+    CHECK_EQUAL(wrong(elsewhere, 2 * MIB, 99), 0);
+    CHECK(is_zero(elsewhere + 2 * MIB, 2 * MIB));
+    fill(elsewhere + 2 * MIB, 2 * MIB, 99 + 2 * MIB / PAGE);
+    char *back = get(4 * MIB); /* and back among memory */
+    CHECK(mremap(elsewhere, 4 * MIB, 4 * MIB, MREMAP_MAYMOVE | MREMAP_FIXED, back) == back);
+    CHECK_EQUAL(wrong(back, 4 * MIB, 99), 0);
+    char *grown = mremap(back, 4 * MIB, 6 * MIB, MREMAP_MAYMOVE);
+    REQUIRE(grown != MAP_FAILED);
+    CHECK_EQUAL(wrong(grown, 4 * MIB, 99), 0);
+    CHECK(is_zero(grown + 4 * MIB, 2 * MIB));
+    CHECK_EQUAL(munmap(grown, 6 * MIB), 0);
+    CHECK_EQUAL(munmap(elsewhere + 4 * MIB, 4 * MIB), 0);
+    char *again = get(8 * MIB);
+    CHECK(is_zero(again, 8 * MIB));
+    CHECK_EQUAL(munmap(again, 8 * MIB), 0);
+}
+
 TEST(wrong_arguments_of_mremap)
 {
     char *at = get(2 * MIB);
@@ -116,6 +141,7 @@ int main(void)
     RUN(mremap_to_a_fixed_place);
     RUN(mremap_keeps_the_protection);
     RUN(dontunmap_leaves_an_empty_mapping);
+    RUN(mremap_to_places_of_all_kinds);
     RUN(wrong_arguments_of_mremap);
     return harness_finish();
 }
