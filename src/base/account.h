@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The budget: how much memory uzswap and the pages it manages take, by kind, against one limit.
+ * The account of one process: how much memory uzswap and the pages it manages take, by kind, against one limit.
  *
  * Everything that counts is charged before it is used and uncharged after it is given back. `total` is
- * the sum of all kinds; `peak` the highest `total` has been. All fields are atomic counters, touched by
+ * the sum of all kinds less `credit`: pages that a fork shares are in the accounts of both processes, and
+ * paid for once. `peak` is the highest `total` has been. All fields are atomic counters, touched by
  * any thread without a lock, and may lie in memory shared between processes. Relaxed order is enough:
  * nothing is reached through them. A reader may see the kinds of a moving page counted twice, never
  * a sum that misses it.
@@ -26,8 +27,17 @@ struct account {
     int64_t bytes[ACCOUNT_KINDS];
     int64_t total;
     int64_t peak;
-    int64_t limit; /* 0 = none; set before use */
+    int64_t credit;
+    int64_t
+        limit; /* what the process may use now; 0 = no limit. Changed by base/budget.c where several share `most` */
+    int64_t most; /* what the limit may become; tables are sized by it. Set before use */
 };
+
+/* The limit is all there is, and stays. */
+static inline void account_set_limit(struct account *a, size_t limit)
+{
+    a->limit = a->most = (int64_t)limit;
+}
 
 static inline void account_charge(struct account *a, enum account_kind kind, size_t bytes)
 {
@@ -48,10 +58,36 @@ static inline void account_move(struct account *a, enum account_kind from, enum 
     atomic_sub_relaxed(&a->bytes[from], (int64_t)bytes);
 }
 
+/* `bytes` are somebody else's to pay for. Callers see to it that there is one at a time. */
+static inline void account_set_credit(struct account *a, int64_t bytes)
+{
+    int64_t less = bytes - atomic_read_relaxed(&a->credit);
+    atomic_set_relaxed(&a->credit, bytes);
+    atomic_raise_relaxed(&a->peak, atomic_sub_relaxed(&a->total, less));
+}
+
 static inline size_t account_bytes(const struct account *a, enum account_kind kind)
 {
     int64_t bytes = atomic_read_relaxed(&a->bytes[kind]);
     return bytes > 0 ? (size_t)bytes : 0;
+}
+
+/* All but the peak. */
+static inline void account_copy(struct account *to, const struct account *from)
+{
+    for (int kind = 0; kind < ACCOUNT_KINDS; kind++) {
+        atomic_set_relaxed(&to->bytes[kind], atomic_read_relaxed(&from->bytes[kind]));
+    }
+    atomic_set_relaxed(&to->total, atomic_read_relaxed(&from->total));
+    atomic_set_relaxed(&to->credit, atomic_read_relaxed(&from->credit));
+    atomic_set_relaxed(&to->limit, atomic_read_relaxed(&from->limit));
+    atomic_set_relaxed(&to->most, atomic_read_relaxed(&from->most));
+}
+
+/* What the process may use at the moment. Relaxed: a limit that changes is a hint until the next look. */
+static inline size_t account_limit(const struct account *a)
+{
+    return (size_t)atomic_read_relaxed(&a->limit);
 }
 
 static inline size_t account_total(const struct account *a)

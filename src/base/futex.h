@@ -3,6 +3,7 @@
 #ifndef UZSWAP_BASE_FUTEX_H
 #define UZSWAP_BASE_FUTEX_H
 
+#include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <time.h>
@@ -24,6 +25,24 @@ static inline void futex_wait(const uint32_t *word, uint32_t expected, int timeo
 static inline void futex_wait_shared(const uint32_t *word, uint32_t expected, int timeout_ms)
 {
     futex_wait_by(FUTEX_WAIT, word, expected, timeout_ms);
+}
+
+/* Sleeps while `word`, of this process, and `shared`, of many, are as expected. Before Linux 5.16 only while `word` is. */
+static inline void futex_wait_either(const uint32_t *word, uint32_t expected, const uint32_t *shared,
+                                     uint32_t shared_expected, int timeout_ms)
+{
+    const struct futex_waitv words[2] = {
+        {.uaddr = (uintptr_t)word, .val = expected, .flags = FUTEX_32 | FUTEX_PRIVATE_FLAG},
+        {.uaddr = (uintptr_t)shared, .val = shared_expected, .flags = FUTEX_32},
+    };
+    struct timespec end;
+    sys_call3(SYS_clock_gettime, CLOCK_MONOTONIC, (long)&end, 0);
+    end.tv_nsec += timeout_ms % 1000 * 1000000L;
+    end.tv_sec += timeout_ms / 1000 + end.tv_nsec / 1000000000L;
+    end.tv_nsec %= 1000000000L;
+    if (sys_call6(SYS_futex_waitv, (long)words, 2, 0, (long)&end, CLOCK_MONOTONIC, 0) == -ENOSYS) {
+        futex_wait(word, expected, timeout_ms);
+    }
 }
 
 static inline void futex_wake(const uint32_t *word, int waiters)

@@ -124,18 +124,9 @@ bool session_is_alive(const struct session *session, uint32_t index)
     return member_place_is_alive(&session->members, index);
 }
 
-static void copy_account(struct account *to, const struct account *from)
-{
-    for (int kind = 0; kind < ACCOUNT_KINDS; kind++) {
-        atomic_set_relaxed(&to->bytes[kind], atomic_read_relaxed(&from->bytes[kind]));
-    }
-    atomic_set_relaxed(&to->total, atomic_read_relaxed(&from->total));
-    atomic_set_relaxed(&to->limit, atomic_read_relaxed(&from->limit));
-}
-
 static void copy_levels(struct session_process *to, const struct session_process *from)
 {
-    copy_account(&to->account, &from->account);
+    account_copy(&to->account, &from->account);
 #define X(name) atomic_set_relaxed(&to->name, atomic_read_relaxed(&from->name));
     SESSION_LEVELS(X)
 #undef X
@@ -165,6 +156,9 @@ static void take_figures(struct session_process *slot, struct session_process *f
     figures->account.total = atomic_swap_acq_rel(&slot->account.total, 0);
     figures->account.peak = atomic_swap_acq_rel(&slot->account.peak, 0);
     figures->account.limit = atomic_swap_acq_rel(&slot->account.limit, 0);
+    figures->account.most = atomic_swap_acq_rel(&slot->account.most, 0);
+    figures->account.credit = atomic_swap_acq_rel(&slot->account.credit, 0);
+    figures->hungry_ms = atomic_swap_acq_rel(&slot->hungry_ms, 0);
 #define X(name) figures->name = atomic_swap_acq_rel(&slot->name, 0);
     SESSION_COUNTERS(X)
 #undef X
@@ -199,4 +193,6 @@ void session_sum(const struct session *session, struct session_process *sum)
     for (size_t i = 0; i < SESSION_PROCESSES; i++) {
         add_to_sum(sum, &session->processes[i]);
     }
+    /* Of one process the peak is exact; of several, the highest that was seen. */
+    atomic_raise_relaxed(&sum->account.peak, atomic_read_relaxed(&session->peak));
 }

@@ -84,9 +84,10 @@
     SESSION_EVENTS(X)
 
 struct session_process {
-    uint32_t pid;     /* of who has it or had it last; 0 = slot never used; atomic */
-    uint32_t managed; /* 1 once the runtime manages the process's memory */
-    struct account account;
+    uint32_t pid;           /* of who has it or had it last; 0 = slot never used; atomic */
+    uint32_t managed;       /* 1 once the runtime manages the process's memory */
+    struct account account; /* the live one */
+    uint64_t hungry_ms;     /* when it was refused more memory, last (base/budget.h); 0 = never */
 #define X(name) uint64_t name;
     SESSION_COUNTERS(X)
 #undef X
@@ -96,7 +97,11 @@ struct session {
     uint32_t magic;
     uint32_t version;
     uint32_t processes_total; /* how many processes have claimed a slot; atomic */
+    uint32_t places;          /* the highest number of a slot that was ever used, and one; atomic */
+    uint32_t
+        hunger; /* raised when a process wants memory that others have; root threads sleep on it; atomic */
     uint32_t unused;
+    int64_t peak; /* the most that living processes were seen to use together; atomic */
     struct member_table members;
     struct session_process processes[SESSION_PROCESSES]; /* by the member's number */
     /* What was in slots that were claimed again: events summed, the highest peak, and the levels and account of the

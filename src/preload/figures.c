@@ -17,22 +17,11 @@ static void collect(struct session_process *now)
 #undef X
 }
 
-/* Relaxed, here and below: figures, each by itself. */
-static void publish_account(const struct account *from, struct account *to)
-{
-    for (int kind = 0; kind < ACCOUNT_KINDS; kind++) {
-        atomic_set_relaxed(&to->bytes[kind], atomic_read_relaxed(&from->bytes[kind]));
-    }
-    atomic_set_relaxed(&to->total, atomic_read_relaxed(&from->total));
-    atomic_set_relaxed(&to->peak, atomic_read_relaxed(&from->peak));
-    atomic_set_relaxed(&to->limit, atomic_read_relaxed(&from->limit));
-}
-
 void figures_publish(void)
 {
     struct session_process now;
     collect(&now);
-    publish_account(&runtime.account, &runtime.process->account);
+    /* Relaxed, here and below: figures, each by itself. */
 #define X(name) atomic_set_relaxed(&runtime.process->name, now.name);
     SESSION_LEVELS(X)
 #undef X

@@ -44,6 +44,7 @@
 #include "preload/private_stack.h"
 #include "preload/runtime.h"
 #include "preload/syscall_trap.h"
+#include "preload/tree.h"
 
 #define CHILD_FAILED 125
 
@@ -110,6 +111,7 @@ static long hold_still(void *argument)
         return 0;
     }
     region_fork_prepare(runtime.arena.region);
+    tree_fork_prepare();
     set_phase(HOLD_STANDING);
     await_phase(HOLD_OVER);
     region_fork_parent(runtime.arena.region);

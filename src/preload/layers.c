@@ -15,6 +15,7 @@
 #include "base/sys.h"
 #include "preload/descriptors.h"
 #include "preload/runtime.h"
+#include "preload/tree.h"
 
 #define SWAP_TYPE 0
 
@@ -96,6 +97,7 @@ static int build_region(const struct run_options *o, struct message *message)
         .threads = &thread_ops_runtime,
         .fault_mode = REGION_FAULT_HANDLER,
         .start_inaccessible = true,
+        .budget = &tree_budget,
         .page_lost = note_page_lost,
     };
     int error = region_create(&runtime.arena.region, &r);

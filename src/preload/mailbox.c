@@ -133,7 +133,7 @@ static bool has_cpus(void)
     return cpus != 1;
 }
 
-static void await_request(int timeout_ms)
+static void await_request(int timeout_ms, const uint32_t *other, uint32_t seen)
 {
     if (!mailbox.looks) {
         mailbox.looks = LOOKS_LEAST;
@@ -150,14 +150,14 @@ static void await_request(int timeout_ms)
     mailbox.looks = mailbox.looks / 2 > LOOKS_LEAST ? mailbox.looks / 2 : LOOKS_LEAST;
     uint32_t none = 0;
     if (atomic_cas_acq_rel(&mailbox.asked, &none, ROOT_SLEEPS)) {
-        futex_wait(&mailbox.asked, ROOT_SLEEPS, timeout_ms);
+        futex_wait_either(&mailbox.asked, ROOT_SLEEPS, other, seen, timeout_ms);
     }
 }
 
-bool mailbox_serve(int timeout_ms)
+bool mailbox_serve(int timeout_ms, const uint32_t *other, uint32_t seen)
 {
     if (atomic_read_relaxed(&mailbox.asked) == 0) {
-        await_request(timeout_ms);
+        await_request(timeout_ms, other, seen);
     }
     /* Acquire: the requests were written before their bits were set. */
     uint32_t asked = atomic_swap_acq_rel(&mailbox.asked, 0) & ~ROOT_SLEEPS;

@@ -26,8 +26,9 @@ long mailbox_call(mailbox_function function, void *argument, size_t bytes);
 unsigned mailbox_post(mailbox_function function, const void *argument, size_t bytes);
 long mailbox_wait(unsigned number, void *argument, size_t bytes);
 
-/* The root thread: runs what was asked; if nothing was, waits for it up to `timeout_ms`. Was there any? */
-bool mailbox_serve(int timeout_ms);
+/* The root thread: runs what was asked; if nothing was, waits for it up to `timeout_ms`, or until `*other`, a word that
+ * processes share, is no longer `seen`. Was there any? */
+bool mailbox_serve(int timeout_ms, const uint32_t *other, uint32_t seen);
 
 /* In a forked child, before it has a root thread: forgets what the parent's threads had asked. */
 void mailbox_fork_child(void);

@@ -19,9 +19,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/futex.h"
 #include "base/lock.h"
 #include "base/size.h"
@@ -29,6 +29,7 @@
 #include "preload/fork.h"
 #include "preload/mailbox.h"
 #include "preload/syscall_trap.h"
+#include "preload/tree.h"
 
 #define EXIT_FAILED 125 /* as `uzswap run`: uzswap itself failed */
 #define HOUSEKEEPING_MS 100
@@ -48,13 +49,6 @@ struct start {
 
 static struct start start; /* one start at a time; not on a stack that may be managed */
 
-static uint64_t now_ms(void)
-{
-    struct timespec t;
-    sys_call3(SYS_clock_gettime, CLOCK_MONOTONIC, (long)&t, 0);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 /* A few pages too many for a moment are nothing to worry anybody with. */
 static void warn_over_budget(void)
 {
@@ -62,14 +56,14 @@ static void warn_over_budget(void)
     uint64_t over = runtime.process->over_budget_bytes;
     char excess[16], budget[16];
     struct message m;
-    if (over < (uint64_t)runtime.account.limit / OVER_BUDGET_SHARE || said) {
+    size_t most = (size_t)runtime.memory.account->most;
+    if (over < most / OVER_BUDGET_SHARE || said) {
         return;
     }
     said = true;
-    message_set(&m, "the budget of ", size_format((size_t)runtime.account.limit, budget), " cannot be held (",
-                size_format(over, excess),
-                " above it): pages are pinned, or the swap device is full or missing. The program goes on.",
-                NULL);
+    message_set(
+        &m, "the budget of ", size_format(most, budget), " cannot be held (", size_format(over, excess),
+        " above it): pages are pinned, or the swap device is full or missing. The program goes on.", NULL);
     message_write_to_program(&m);
 }
 
@@ -93,17 +87,32 @@ static void housekeep(void)
     warn_lost();
 }
 
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 __attribute__((noreturn)) static void root_loop(void)
 {
-    uint64_t now = now_ms(), next = now + HOUSEKEEPING_MS;
+    const uint32_t *news = tree_news();
+    /* Acquire, here and below: what the news are about is seen. */
+    uint32_t seen = atomic_read_acquire(news);
+    uint64_t now = clock_ms(), next = now + HOUSEKEEPING_MS, next_balance = now + (uint64_t)tree_balance();
     for (unsigned served = 0;; served++) {
+        uint64_t wake = earlier(next, next_balance);
+        bool any = mailbox_serve((int)(wake > now ? wake - now : 0), news, seen);
         /* The clock costs as much as a small request: not each time while they come fast. */
-        if (!mailbox_serve((int)(next > now ? next - now : 0)) || served % SERVED_A_CLOCK == 0) {
-            now = now_ms();
+        if (!any || served % SERVED_A_CLOCK == 0) {
+            now = clock_ms();
         }
         if (now >= next) {
             housekeep();
             next = now + HOUSEKEEPING_MS;
+        }
+        uint32_t current = atomic_read_acquire(news);
+        if (now >= next_balance || current != seen) {
+            seen = current;
+            next_balance = now + (uint64_t)tree_balance();
         }
     }
 }
@@ -125,6 +134,7 @@ static int join_session(void)
     }
     runtime.process = &runtime.session->processes[index];
     runtime_thread_set_member(&runtime.self);
+    tree_join((uint32_t)index);
     return 0;
 }
 
@@ -145,6 +155,7 @@ static int join_some_session(struct message *message)
 
 __attribute__((noreturn)) static void serve(struct start *s)
 {
+    tree_settle();
     atomic_set_relaxed(&runtime.process->managed, 1);
     figures_publish();
     report(s, 0);
@@ -211,7 +222,7 @@ static int start_with(const struct run_options *options)
     if (error) {
         error = session_create_private(&runtime.session); /* nobody watches; that is no reason not to run */
     }
-    runtime.account.limit = (int64_t)options->memory;
+    runtime.account.most = (int64_t)options->memory;
     runtime.memory.account = &runtime.account;
     runtime_thread_init(&runtime.memory);
     trap_init();
@@ -285,8 +296,8 @@ void runtime_publish_figures(void)
 int runtime_fork_child(int socket)
 {
     mailbox_fork_child();
+    tree_fork_child();
     runtime_thread_fork_child();
-    runtime.account.peak = runtime.account.total;
     start.socket = socket;
     return start_root(root_main_of_child);
 }

@@ -5,6 +5,7 @@
  *   runtime.c      decides whether to start, starts the root thread; what the root thread does all day
  *   layers.c       builds account, device, caches, region and arena, in order
  *   arena.c        what the program's memory calls do (address_space.c: which ranges are given out)
+ *   tree.c         this process's part of the budget
  *   mailbox.c      how the program's threads ask the root thread
  *   fork.c, syscall_trap.c
  *                  how a child gets a runtime of its own
@@ -41,7 +42,7 @@ struct runtime {
     /* The starting (or forked) thread's until the root thread runs, then immutable. */
     struct session *session;          /* that of the environment, else a private one */
     struct session_process inherited; /* the events that were the parent's */
-    struct account account; /* in the session it would be the parent's, too, after fork; copied there */
+    struct account account;           /* until it moves to the session (tree.c) */
     struct memory memory;
     struct thread root;
 

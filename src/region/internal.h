@@ -86,10 +86,14 @@ struct region {
     const struct thread_ops *threads;
     struct region_options options;
     unsigned char *zero_pages; /* READAHEAD_MAX pages of zeros, to copy from */
-    size_t hard_limit;         /* a fault that would pass it reclaims first */
-    size_t high_water;         /* above it the reclaim thread works ... */
-    size_t low_water;          /* ... until it is down to this */
-    uint32_t staging_target;   /* clusters to keep waiting */
+    size_t pool_whole;         /* the pool's limit with the whole budget */
+
+    /* atomic, relaxed: hints that a change of the limit makes good soon */
+    size_t hard_limit;       /* a fault that would pass it reclaims first */
+    size_t high_water;       /* above it the reclaim thread works ... */
+    size_t low_water;        /* ... until it is down to this */
+    size_t pool_limit_asked; /* what the pool may take while it can write back */
+    uint32_t staging_target; /* clusters to keep waiting */
 
     struct userfault userfault;
     struct rwlock layout;
@@ -112,7 +116,6 @@ struct region {
     uint32_t reclaim_sleeps;     /* 1 while it sleeps; atomic */
     uint32_t over_budget;        /* 1 while nothing can be reclaimed; atomic hint */
     uint32_t over_budget_faults; /* faults meanwhile; atomic */
-    size_t pool_limit_asked;     /* by who made the cache; immutable */
     size_t pool_limit;           /* what zswap was last told. Guard: reclaim_lock */
     uint32_t warned;             /* over_budget was called; atomic */
     uint64_t over_bytes;         /* most by which the limit was passed; atomic */
@@ -209,7 +212,30 @@ unsigned evict_cluster(struct region *r, uint64_t number, uint64_t mask);
  * cluster's lock and the reclaim lock. */
 uint64_t copy_out(struct region *r, uint64_t number, uint32_t staging, uint64_t mask);
 
+/* ---- marks.c */
+
+/* A mark of the region's. */
+static inline size_t region_mark(const size_t *mark)
+{
+    return atomic_read_relaxed(mark);
+}
+
+/* Sets the marks from the account's limit, and the pool's part of `reach`. */
+void marks_set(struct region *r, size_t reach);
+
+/* Raises the limit so that `bytes` more would fit, if the budget is shared. True if they fit below `mark` now. */
+bool marks_rise(struct region *r, size_t bytes, const size_t *mark);
+
+/* The same, and waits for others to give back. */
+bool marks_rise_or_wait(struct region *r, size_t bytes);
+
+/* How far the budget is passed. */
+size_t marks_over(struct region *r, size_t bytes);
+
 /* ---- reclaim.c */
+
+/* Wakes the reclaim thread. */
+void reclaim_wake(struct region *r);
 
 /* Makes room for `bytes` more if it can; else the region is over budget. Caller holds the layout lock shared. */
 void reclaim_make_room(struct region *r, size_t bytes);
@@ -225,9 +251,6 @@ void reclaim_poke(struct region *r);
 
 int reclaim_start(struct region *r);
 void reclaim_stop(struct region *r);
-
-/* Sets the water marks from the account's limit. */
-void reclaim_set_marks(struct region *r);
 
 /* ---- region.c */
 int region_start_threads(struct region *r);

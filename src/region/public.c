@@ -70,7 +70,7 @@ int uzswap_create(struct uzswap **cache, const struct uzswap_options *options, s
         say(error, "no memory for the cache");
         return -ENOMEM;
     }
-    u->account.limit = (int64_t)options->memory;
+    account_set_limit(&u->account, options->memory);
     u->memory.account = &u->account;
     struct cache_settings settings = settings_of(u, options);
     struct cache_error why;

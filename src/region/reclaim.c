@@ -30,19 +30,6 @@
 #define RETRY_MS 100
 #define REAP_MS 5
 
-void reclaim_set_marks(struct region *r)
-{
-    size_t limit = (size_t)r->account->limit;
-    /* Between the two lie a staging cluster of incompressible pages, which is stored whole before its frames are
-     * freed, and the readahead of several faults. */
-    size_t reserve = max_size(limit / 100, 2 * CLUSTER_BYTES);
-    r->hard_limit = limit - reserve;
-    r->high_water = r->hard_limit - max_size(limit / 64, 512 * 1024);
-    r->low_water = r->high_water - max_size(limit / 64, 512 * 1024);
-    uint32_t target = (uint32_t)(limit / 16 / CLUSTER_BYTES);
-    r->staging_target = target < 2 ? 2 : target > r->staging.clusters / 2 ? r->staging.clusters / 2 : target;
-}
-
 /* ---- one step */
 
 static bool evict_oldest(struct region *r)
@@ -66,7 +53,7 @@ static bool evict_oldest(struct region *r)
 /* The pool is at its limit and nothing can be written back: let it grow while the budget allows. */
 static bool raise_pool_limit(struct region *r)
 {
-    size_t limit = (size_t)r->account->limit, now = r->pool_limit;
+    size_t limit = account_limit(r->account), now = r->pool_limit;
     size_t next = min_size(now + limit / 100 * POOL_STEP_PERCENT, limit / 100 * POOL_MAX_PERCENT);
     if (zswap_can_write_back(r->zswap) || next <= now) {
         return false;
@@ -76,12 +63,13 @@ static bool raise_pool_limit(struct region *r)
     return true;
 }
 
-/* It can write back again (the device failed, or was full): back to the limit that was asked for. */
+/* To the limit that is asked for, once it can write back again (the device failed, or was full). */
 static void restore_pool_limit(struct region *r)
 {
-    if (r->pool_limit > r->pool_limit_asked && zswap_can_write_back(r->zswap)) {
-        r->pool_limit = r->pool_limit_asked;
-        zswap_set_max_pool_bytes(r->zswap, r->pool_limit);
+    size_t asked = region_mark(&r->pool_limit_asked);
+    if (r->pool_limit < asked || (r->pool_limit > asked && zswap_can_write_back(r->zswap))) {
+        r->pool_limit = asked;
+        zswap_set_max_pool_bytes(r->zswap, asked);
     }
 }
 
@@ -155,7 +143,7 @@ static bool shrink_pool(struct region *r)
 bool reclaim_one(struct region *r)
 {
     mutex_assert_held(&r->reclaim_lock);
-    if (staging_waiting(&r->staging) < r->staging_target && evict_oldest(r)) {
+    if (staging_waiting(&r->staging) < atomic_read_relaxed(&r->staging_target) && evict_oldest(r)) {
         return true;
     }
     return compress_oldest(r) || shrink_pool(r);
@@ -174,24 +162,30 @@ void reclaim_free_slots(struct region *r)
 
 /* ---- until there is room */
 
-static void note_over_budget(struct region *r, size_t total)
+static void note_over_budget(struct region *r, size_t bytes)
 {
-    size_t limit = (size_t)r->account->limit;
-    if (total <= limit) {
+    size_t over = marks_over(r, bytes);
+    if (!over) {
         return;
     }
-    atomic_raise_relaxed((int64_t *)&r->over_bytes, (int64_t)(total - limit));
+    atomic_raise_relaxed((int64_t *)&r->over_bytes, (int64_t)over);
     uint32_t no = 0;
     if (r->options.over_budget && atomic_cas_acq_rel(&r->warned, &no, 1)) {
-        r->options.over_budget(r->options.context, total - limit);
+        r->options.over_budget(r->options.context, over);
     }
+}
+
+/* Steps without a new lowest total after which there is no hope. */
+static int patience(struct region *r)
+{
+    return STUCK_STEPS + (int)atomic_read_relaxed(&r->staging_target);
 }
 
 /* Steps until the total is at most `target`. False if it cannot be reached. */
 static bool reclaim_until(struct region *r, size_t target)
 {
     size_t lowest = SIZE_MAX;
-    for (int stuck = 0; stuck < STUCK_STEPS + (int)r->staging_target;) {
+    for (int stuck = 0; stuck < patience(r);) {
         size_t total = account_total(r->account);
         if (total <= target) {
             atomic_set_relaxed(&r->over_budget, 0);
@@ -217,33 +211,48 @@ static bool reclaim_until(struct region *r, size_t target)
     return reached;
 }
 
+/* The total that a fault which brings `bytes` in has to make. Others may be waiting for what is above the limit, but the
+ * reclaim thread brings that down: a fault only must not add to it. */
+static size_t room_to_make(struct region *r, size_t bytes)
+{
+    size_t total = account_total(r->account), limit = account_limit(r->account);
+    bool lowered = r->options.budget && limit < (size_t)r->account->most;
+    return (lowered && total > limit ? total : region_mark(&r->hard_limit)) - bytes;
+}
+
 void reclaim_make_room(struct region *r, size_t bytes)
 {
-    size_t total = account_total(r->account) + bytes;
-    if (likely(total <= r->hard_limit)) {
+    if (likely(account_total(r->account) + bytes <= region_mark(&r->hard_limit)) ||
+        marks_rise(r, bytes, &r->hard_limit)) {
         return;
     }
     /* Relaxed: a hint; a new try comes soon enough. */
     if (atomic_read_relaxed(&r->over_budget) &&
         atomic_add_relaxed(&r->over_budget_faults, 1) % OVER_BUDGET_TRIES) {
-        note_over_budget(r, total);
+        note_over_budget(r, bytes);
         return;
     }
-    if (!reclaim_until(r, r->hard_limit - bytes)) {
-        note_over_budget(r, account_total(r->account) + bytes);
+    if (!reclaim_until(r, room_to_make(r, bytes)) && !marks_rise_or_wait(r, bytes)) {
+        note_over_budget(r, bytes);
     }
 }
 
 /* ---- the reclaim thread */
 
+void reclaim_wake(struct region *r)
+{
+    atomic_add_acq_rel(&r->reclaim_wake, 1);
+    futex_wake(&r->reclaim_wake, 1);
+}
+
 void reclaim_poke(struct region *r)
 {
-    if (likely(account_total(r->account) <= r->high_water) || !atomic_read_relaxed(&r->reclaim_sleeps) ||
+    if (likely(account_total(r->account) <= region_mark(&r->high_water)) ||
+        marks_rise(r, 0, &r->high_water) || !atomic_read_relaxed(&r->reclaim_sleeps) ||
         atomic_read_relaxed(&r->over_budget)) {
         return;
     }
-    atomic_add_acq_rel(&r->reclaim_wake, 1);
-    futex_wake(&r->reclaim_wake, 1);
+    reclaim_wake(r);
 }
 
 /* Works down to the low-water mark, giving the layout lock up between steps. False if it gets stuck. */
@@ -251,7 +260,7 @@ static bool work_ahead(struct region *r)
 {
     size_t lowest = SIZE_MAX;
     int stuck = 0;
-    while (account_total(r->account) > r->low_water && !atomic_read_acquire(&r->stop)) {
+    while (account_total(r->account) > region_mark(&r->low_water) && !atomic_read_acquire(&r->stop)) {
         size_t total = account_total(r->account);
         stuck = total < lowest ? 0 : stuck + 1;
         lowest = min_size(lowest, total);
@@ -260,9 +269,9 @@ static bool work_ahead(struct region *r)
         bool stepped = reclaim_one(r);
         mutex_unlock(&r->reclaim_lock);
         rwlock_read_unlock(&r->layout);
-        if (!stepped || stuck > STUCK_STEPS + (int)r->staging_target) {
+        if (!stepped || stuck > patience(r)) {
             /* Above the limit, faults need not wake us before the next try. */
-            atomic_set_relaxed(&r->over_budget, account_total(r->account) > r->hard_limit);
+            atomic_set_relaxed(&r->over_budget, account_total(r->account) > region_mark(&r->hard_limit));
             return false;
         }
     }
@@ -285,12 +294,12 @@ static void run_reclaimer(void *argument)
     struct region *r = argument;
     while (!atomic_read_acquire(&r->stop)) {
         uint32_t seen = atomic_read_acquire(&r->reclaim_wake);
-        bool done = account_total(r->account) <= r->high_water || work_ahead(r);
+        bool done = account_total(r->account) <= region_mark(&r->high_water) || work_ahead(r);
         int sleep_ms = writes_are_in_flight(r) ? REAP_MS : done ? -1 : RETRY_MS;
         /* Seq-cst, so that on most machines either this thread sees the total that rose, or who raised it sees that
          * this thread sleeps; who misses that makes room himself before he passes the hard limit. */
         atomic_set_seq_cst(&r->reclaim_sleeps, 1);
-        if (!done || account_total(r->account) <= r->high_water) {
+        if (!done || account_total(r->account) <= region_mark(&r->high_water)) {
             futex_wait(&r->reclaim_wake, seen, sleep_ms);
         }
         atomic_set_seq_cst(&r->reclaim_sleeps, 0);

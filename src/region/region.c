@@ -23,7 +23,7 @@ static size_t mapped_bytes(const struct region *r)
 static bool options_are_good(const struct region_options *o)
 {
     return o->bytes && o->zswap && o->swap_cache && o->memory && o->threads &&
-           (size_t)o->memory->account->limit >= BUDGET_MIN && o->bytes <= SIZE_MAX / 2;
+           (size_t)o->memory->account->most >= BUDGET_MIN && o->bytes <= SIZE_MAX / 2;
 }
 
 static int map_range(struct region *r)
@@ -41,7 +41,7 @@ static int map_range(struct region *r)
 
 static uint32_t staging_clusters(const struct region *r)
 {
-    size_t quarter = (size_t)r->account->limit / CLUSTER_BYTES / 4;
+    size_t quarter = (size_t)r->account->most / CLUSTER_BYTES / 4;
     return (uint32_t)(quarter < STAGING_CLUSTERS_MIN   ? STAGING_CLUSTERS_MIN
                       : quarter > STAGING_CLUSTERS_MAX ? STAGING_CLUSTERS_MAX
                                                        : quarter);
@@ -172,7 +172,7 @@ static int create_parts(struct region *r)
         error = open_userfault(r, -1);
     }
     if (!error) {
-        reclaim_set_marks(r);
+        marks_set(r, (size_t)r->account->most);
         error = region_start_threads(r);
     }
     return error;
@@ -199,7 +199,7 @@ int region_create(struct region **region, const struct region_options *options)
     r->userfault.fd = -1;
     r->memory_fd = -1;
     r->stop_fd = -1;
-    r->pool_limit_asked = r->pool_limit = zswap_max_pool_bytes(options->zswap);
+    r->pool_whole = r->pool_limit = zswap_max_pool_bytes(options->zswap);
     init_locks(r);
     cluster_queue_init(&r->resident);
     int error = create_parts(r);
@@ -313,6 +313,7 @@ int region_fork_child(struct region *r, int userfaultfd_device)
      * parent's. What the layout lock guards is whole, since it was held. */
     lock_forget_held(LOCK_RANK_LAYOUT);
     init_locks(r);
+    r->account = r->memory->account;
     r->pagein.head = r->pagein.count = 0;
     r->pagein.unfinished = 0;
     r->handlers_used = r->pageins_used = 0;

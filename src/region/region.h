@@ -18,6 +18,16 @@ enum region_fault_mode {
     REGION_FAULT_SIGBUS,  /* the caller's SIGBUS handler calls region_serve_fault in the faulting thread */
 };
 
+/* Where other processes share the budget, and the account's limit changes. */
+struct region_budget {
+    /* Raises the limit towards `limit`, and calls region_set_limit. True if it rose. From fault handlers. */
+    bool (*more)(void *context, size_t limit);
+    /* The same, and waits a little for others to give back. True if all of it could be had. */
+    bool (*wait)(void *context, size_t limit);
+    /* How far all together are above the budget. */
+    size_t (*over)(void *context);
+};
+
 struct region_options {
     size_t bytes;        /* length of the region; rounded up to pages */
     struct zswap *zswap; /* the cache; outlives the region */
@@ -26,8 +36,9 @@ struct region_options {
     struct memory *memory; /* for tables; its account holds the budget (limit must be set) */
     const struct thread_ops *threads;
     enum region_fault_mode fault_mode;
-    bool start_inaccessible; /* PROT_NONE, for libuzswap-preload's arena */
-    unsigned pagein_threads; /* threads for loads from the device, 0 = default */
+    bool start_inaccessible;            /* PROT_NONE, for libuzswap-preload's arena */
+    unsigned pagein_threads;            /* threads for loads from the device, 0 = default */
+    const struct region_budget *budget; /* NULL: the account's limit is the region's alone, and stays */
     /* Called once, from a runtime thread, when the budget cannot be held; may be NULL. */
     void (*over_budget)(void *context, size_t over_bytes);
     /* Called from a runtime thread when a page could not be brought back; may be NULL. */
@@ -97,6 +108,9 @@ int region_adopt(struct region *region, void *at, size_t bytes);
 /* The range goes back to the kernel as ordinary memory, with its content, and unregistered; foreign from then on. 0 or
  * -errno: then it is as it was. */
 int region_hand_over(struct region *region, void *at, size_t bytes);
+/* The account's limit has changed: moves the water marks, and evicts what is above them. The pool may take its part of
+ * `reach` bytes, what the limit could become. Any thread. */
+void region_set_limit(struct region *region, size_t reach);
 
 /* fork: `region_fork_prepare` stops all transitions and drains I/O (the caller then forks at once);
  * `region_fork_parent` lets them go on; `region_fork_child` opens a new userfaultfd (from `userfaultfd_device` if

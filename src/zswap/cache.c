@@ -48,7 +48,7 @@ static size_t pool_limit(const struct cache *cache, const struct cache_settings 
     unsigned percent = s->max_pool_percent ? s->max_pool_percent
                        : cache->device     ? CACHE_POOL_PERCENT_WITH_DEVICE
                                            : CACHE_POOL_PERCENT_WITHOUT;
-    return (size_t)s->memory->account->limit / 100 * percent;
+    return (size_t)s->memory->account->most / 100 * percent;
 }
 
 static int zswap_settings(const struct cache *cache, const struct cache_settings *s,
@@ -82,7 +82,7 @@ int cache_open(struct cache *cache, const struct cache_settings *s, struct cache
     struct zswap_options options;
     *cache = (struct cache){0};
     EXPLAIN(error, "no memory for the cache's tables");
-    size_t pages = (size_t)s->memory->account->limit / PAGE_BYTES;
+    size_t pages = (size_t)s->memory->account->most / PAGE_BYTES;
     size_t slots = max_size(pages / PAGES_PER_SLOT, SLOTS_LEAST) + SLOTS_IN_FLIGHT;
     int result = open_device(cache, s, error);
     if (!result) {

@@ -254,7 +254,7 @@ static inline struct region_options fixture_region_options(struct fixture *f, co
 static inline void fixture_open(struct fixture *f, struct fixture_options o)
 {
     *f = (struct fixture){.incompressible = o.incompressible};
-    f->account.limit = (int64_t)o.budget;
+    account_set_limit(&f->account, o.budget);
     f->memory.account = &f->account;
     f->device = fixture_make_device(f, &o);
     REQUIRE(!swap_cache_create(&f->cache, &f->memory, o.slots ? o.slots : 65536));

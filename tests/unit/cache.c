@@ -7,7 +7,7 @@
 
 #include "tests/harness.h"
 
-static struct account account = {.limit = 64 << 20};
+static struct account account = {.limit = 64 << 20, .most = 64 << 20};
 static struct memory memory = {.account = &account};
 
 static struct cache_settings good_settings(void)

@@ -7,12 +7,14 @@
 #include <signal.h>
 #include <unistd.h>
 
+static uint32_t news; /* there are none */
+
 static uint32_t stop; /* atomic */
 
 static void *serve_until_stopped(void *nothing)
 {
     while (!atomic_read_acquire(&stop)) {
-        mailbox_serve(10);
+        mailbox_serve(10, &news, 0);
     }
     return nothing;
 }
@@ -65,8 +67,8 @@ TEST(a_request_that_is_too_long_is_refused)
 
 TEST(serving_nothing_ends_with_the_time)
 {
-    mailbox_serve(1);
-    mailbox_serve(0);
+    mailbox_serve(1, &news, 0);
+    mailbox_serve(0, &news, 0);
 }
 
 TEST(the_caller_may_do_something_meanwhile)
@@ -74,7 +76,7 @@ TEST(the_caller_may_do_something_meanwhile)
     struct sum sum = {.a = 1, .b = 2};
     unsigned number = mailbox_post(add, &sum, sizeof sum);
     CHECK_EQUAL(sum.result, 0);
-    mailbox_serve(0);
+    mailbox_serve(0, &news, 0);
     CHECK_EQUAL(mailbox_wait(number, &sum, sizeof sum), 1);
     CHECK_EQUAL(sum.result, 3);
 }
@@ -145,10 +147,10 @@ TEST(a_forked_child_begins_with_an_empty_mailbox)
     }
     calls = 0;
     mailbox_fork_child();
-    mailbox_serve(0);
+    mailbox_serve(0, &news, 0);
     CHECK_EQUAL(calls, 0);
     unsigned number = mailbox_post(add, &sum, sizeof sum); /* there is room */
-    mailbox_serve(0);
+    mailbox_serve(0, &news, 0);
     CHECK_EQUAL(mailbox_wait(number, &sum, sizeof sum), 1);
 }
 

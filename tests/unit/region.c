@@ -25,10 +25,10 @@ TEST(bad_options_are_refused)
     o.bytes = 0;
     CHECK_EQUAL(region_create(&r, &o), -EINVAL);
     o.bytes = MIB;
-    int64_t limit = f.account.limit;
-    f.account.limit = 0;
+    int64_t limit = f.account.most;
+    account_set_limit(&f.account, 0);
     CHECK_EQUAL(region_create(&r, &o), -EINVAL);
-    f.account.limit = limit;
+    account_set_limit(&f.account, (size_t)limit);
     CHECK(!r);
     fixture_close(&f);
 }

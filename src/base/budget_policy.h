@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who may have how much of a budget that several processes share. Pure functions; budget.h applies them.
+ *
+ * Fairness is max-min: no member gets more while another that wants more has less. A member that is hungry (it was
+ * refused more a moment ago) wants twice what it uses, so that it takes from others what it needs soon, and not
+ * everything at once; any other wants what it uses, and the room without which it would have to evict. If
+ * all wants together are too much, there is a level: who wants less than it gets what it wants, all others get
+ * the level.
+ *
+ *     |        ____ level ____            wants    A 2, B 9, C 7 of 14
+ *     |       | ##   ##  |                level    6
+ *     |  A    | B    C   |                get      A 2, B 6, C 6
+ *     |__##___|_##___##__|
+ */
+#ifndef UZSWAP_BASE_BUDGET_POLICY_H
+#define UZSWAP_BASE_BUDGET_POLICY_H
+
+#include "base/types.h"
+
+/* How a limit is kept; region/reclaim.c says what each mark is for. */
+struct budget_marks {
+    size_t hard, high, low;
+};
+struct budget_marks budget_marks_of(size_t limit);
+
+/* The least limit with which `used` bytes are not above the high mark. */
+size_t budget_limit_for(size_t used);
+
+/* How much more is asked for than is needed now, in a tree of `limit`: asking means a look at all members. */
+size_t budget_step(size_t limit);
+
+/* What is kept free in a tree of several members, so that a new process can start at once. */
+size_t budget_reserve(size_t limit);
+
+/* What a member that uses `used` bytes wants its limit to be. */
+int64_t budget_demand(size_t limit, size_t used, bool hungry);
+
+/* The level for these demands, none negative, and `bytes` to share out: sum of min(demand, level) <= bytes, and no higher
+ * whole number would do. INT64_MAX if all can have what they want. */
+int64_t budget_level(const int64_t demands[], size_t n, int64_t bytes);
+
+#endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The account lies in the session, where the other members of the tree see it. Before a process has its slot, at its
+ * start and as a forked child, it has an account of its own, which then moves there.
+ */
+#include "preload/tree.h"
+
+#include "base/budget.h"
+#include "base/budget_policy.h"
+#include "base/clock.h"
+#include "preload/runtime.h"
+
+/* What a process takes before it has tables, and how long it waits for that. */
+#define START_BYTES ((size_t)1 << 20)
+#define START_WAIT_MS 500
+
+/* How long a fault waits for others to give back what is due to this process. */
+#define FAULT_WAIT_MS 200
+
+/* How often the shares are looked at, and while this process wants more. */
+#define BALANCE_MS 100
+#define BALANCE_HUNGRY_MS 10
+
+static struct budget budget;
+
+static bool rise(bool rose)
+{
+    if (rose) {
+        region_set_limit(runtime.arena.region, budget_reach(&budget));
+    }
+    return rose;
+}
+
+static bool more(void *context, size_t limit)
+{
+    (void)context;
+    return budget_may_rise(&budget) && rise(budget_more(&budget, limit, clock_ms()));
+}
+
+static bool wait_for_more(void *context, size_t limit)
+{
+    (void)context;
+    bool had = budget_wait(&budget, limit, FAULT_WAIT_MS);
+    rise(true);
+    return had;
+}
+
+static size_t over(void *context)
+{
+    (void)context;
+    size_t used = budget_used(&budget), most = (size_t)runtime.memory.account->most;
+    return used > most ? used - most : 0;
+}
+
+const struct region_budget tree_budget = {.more = more, .wait = wait_for_more, .over = over};
+
+/* The limit becomes `limit` in any case: a process that has no room to start in passes the budget. */
+static void take(size_t limit)
+{
+    if (!budget_wait(&budget, limit, START_WAIT_MS)) {
+        budget_force(&budget, limit);
+    }
+}
+
+void tree_join(uint32_t place)
+{
+    struct account *account = &runtime.session->processes[place].account;
+    account_copy(account, &runtime.account);
+    account->peak = account->total;
+    runtime.memory.account = account;
+    budget_init(&budget, runtime.session, place, session_is_alive);
+    take(START_BYTES);
+}
+
+void tree_settle(void)
+{
+    take(budget_limit_for(account_total(runtime.memory.account)));
+    rise(true);
+}
+
+int tree_balance(void)
+{
+    uint64_t now = clock_ms();
+    budget_balance(&budget, now);
+    region_set_limit(runtime.arena.region, budget_reach(&budget));
+    return budget_is_hungry(&budget, now) ? BALANCE_HUNGRY_MS : BALANCE_MS;
+}
+
+const uint32_t *tree_news(void)
+{
+    return &runtime.session->hunger;
+}
+
+void tree_fork_prepare(void)
+{
+    account_copy(&runtime.account, runtime.memory.account);
+}
+
+void tree_fork_child(void)
+{
+    runtime.account.limit = 0;
+    runtime.memory.account = &runtime.account;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The marks that reclaim works between, and where they come from: the account's limit. Where the budget is shared by
+ * several processes that limit changes, by this process asking for more, or giving back for others.
+ */
+#include "base/budget_policy.h"
+#include "region/internal.h"
+
+void marks_set(struct region *r, size_t reach)
+{
+    size_t limit = account_limit(r->account);
+    struct budget_marks marks = budget_marks_of(limit);
+    size_t target = min_size(max_size(limit / 16 / CLUSTER_BYTES, 2), r->staging.clusters / 2);
+    atomic_set_relaxed(&r->hard_limit, marks.hard);
+    atomic_set_relaxed(&r->high_water, marks.high);
+    atomic_set_relaxed(&r->low_water, marks.low);
+    atomic_set_relaxed(&r->staging_target, (uint32_t)target);
+    double part = (double)reach / (double)r->account->most;
+    atomic_set_relaxed(&r->pool_limit_asked, reach < (size_t)r->account->most
+                                                 ? (size_t)(part * (double)r->pool_whole)
+                                                 : r->pool_whole);
+}
+
+void region_set_limit(struct region *r, size_t reach)
+{
+    marks_set(r, reach);
+    if (account_total(r->account) > region_mark(&r->high_water)) {
+        reclaim_wake(r);
+    }
+}
+
+bool marks_rise(struct region *r, size_t bytes, const size_t *mark)
+{
+    const struct region_budget *b = r->options.budget;
+    return b && b->more(r->options.context, budget_limit_for(account_total(r->account) + bytes)) &&
+           account_total(r->account) + bytes <= region_mark(mark);
+}
+
+bool marks_rise_or_wait(struct region *r, size_t bytes)
+{
+    const struct region_budget *b = r->options.budget;
+    return b && b->wait(r->options.context, budget_limit_for(account_total(r->account) + bytes)) &&
+           account_total(r->account) + bytes <= region_mark(&r->hard_limit);
+}
+
+size_t marks_over(struct region *r, size_t bytes)
+{
+    const struct region_budget *b = r->options.budget;
+    size_t total = account_total(r->account) + bytes, limit = account_limit(r->account);
+    if (total <= limit) {
+        return 0;
+    }
+    return b ? b->over(r->options.context) : total - limit;
+}

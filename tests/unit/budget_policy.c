@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/budget_policy.h"
+
+#include "tests/harness.h"
+
+#define MIB ((size_t)1 << 20)
+
+/* What all get together under a level. */
+static int64_t shared_out(const int64_t demands[], size_t n, int64_t level)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += demands[i] < level ? demands[i] : level;
+    }
+    return sum;
+}
+
+/* Deals whole numbers out, each round one to everybody who still wants, while there is one for each. */
+static int64_t naive_level(const int64_t demands[], size_t n, int64_t bytes)
+{
+    for (int64_t level = 0;; level++) {
+        if (shared_out(demands, n, level) == shared_out(demands, n, INT64_MAX)) {
+            return INT64_MAX;
+        }
+        if (shared_out(demands, n, level + 1) > bytes) {
+            return level;
+        }
+    }
+}
+
+TEST(all_get_what_they_want_if_there_is_enough)
+{
+    int64_t demands[] = {5, 0, 7};
+    CHECK_EQUAL(budget_level(demands, 3, 12), INT64_MAX);
+    CHECK_EQUAL(budget_level(demands, 0, 12), INT64_MAX);
+}
+
+TEST(who_wants_little_gets_it_and_the_others_share_the_rest)
+{
+    int64_t demands[] = {2, 9, 7};
+    CHECK_EQUAL(budget_level(demands, 3, 14), 6);
+}
+
+TEST(nothing_to_share_is_a_level_of_zero)
+{
+    int64_t demands[] = {2, 9};
+    CHECK_EQUAL(budget_level(demands, 2, 0), 0);
+    CHECK_EQUAL(budget_level(demands, 2, -5), 0);
+}
+
+TEST(the_level_is_that_of_dealing_out_one_by_one)
+{
+    uint64_t seed = 20;
+    for (int run = 0; run < 5000; run++) {
+        int64_t demands[12];
+        size_t n = 1 + harness_random(&seed) % 12;
+        for (size_t i = 0; i < n; i++) {
+            demands[i] = (int64_t)(harness_random(&seed) % (harness_random(&seed) % 4 ? 40 : 300));
+        }
+        int64_t bytes = (int64_t)(harness_random(&seed) % 400);
+        CHECK_EQUAL(budget_level(demands, n, bytes), naive_level(demands, n, bytes));
+    }
+}
+
+TEST(marks_lie_in_order_below_any_limit)
+{
+    for (size_t limit = MIB / 2; limit < (size_t)1 << 41; limit += limit / 7) {
+        struct budget_marks m = budget_marks_of(limit);
+        CHECK(0 < m.low && m.low < m.high && m.high < m.hard && m.hard < limit);
+    }
+}
+
+TEST(a_limit_for_a_use_keeps_it_below_the_high_mark_and_is_not_much_more)
+{
+    for (size_t used = MIB / 4; used < (size_t)1 << 41; used += used / 13) {
+        size_t limit = budget_limit_for(used);
+        CHECK(used <= budget_marks_of(limit).high);
+        CHECK(limit - used <= min_size(used / 4 + PAGE_BYTES, MIB) + used / 32);
+    }
+}
+
+TEST(the_hungry_want_more_than_they_have_and_others_only_what_they_use)
+{
+    size_t tree = (size_t)1 << 30;
+    for (size_t used = 0; used < (size_t)1 << 40; used = used * 2 + MIB) {
+        int64_t plain = budget_demand(tree, used, false), hungry = budget_demand(tree, used, true);
+        CHECK(plain >= (int64_t)budget_limit_for(used));
+        CHECK(hungry >= (int64_t)(2 * used) && hungry > plain);
+    }
+}
+
+int main(void)
+{
+    RUN(all_get_what_they_want_if_there_is_enough);
+    RUN(who_wants_little_gets_it_and_the_others_share_the_rest);
+    RUN(nothing_to_share_is_a_level_of_zero);
+    RUN(the_level_is_that_of_dealing_out_one_by_one);
+    RUN(marks_lie_in_order_below_any_limit);
+    RUN(a_limit_for_a_use_keeps_it_below_the_high_mark_and_is_not_much_more);
+    RUN(the_hungry_want_more_than_they_have_and_others_only_what_they_use);
+    return harness_finish();
+}
