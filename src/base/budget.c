@@ -93,6 +93,7 @@ static void look_around(struct budget *b, uint64_t now, int64_t own_demand, stru
         look->demands[look->n++] = budget_demand(most, used, hungry);
     }
     atomic_raise_relaxed(&b->session->peak, look->used);
+    atomic_set_relaxed(&b->members, (uint32_t)look->n);
     b->company_ms = look->n > 1 ? now : b->company_ms;
     int64_t limit = b->self->account.limit, left = (int64_t)most - look->claims;
     atomic_set_relaxed(&b->reach, look->others_hungry || left < limit ? limit : left);

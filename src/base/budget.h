@@ -43,7 +43,8 @@ struct budget {
     struct mutex lock;   /* guards the own limit's changes and: */
     uint64_t company_ms; /* when another member was seen, last */
     int64_t share;       /* the fair share, when last looked at */
-    int64_t reach;       /* what the limit could have become then */
+    int64_t reach;       /* what the limit could have become then; atomic */
+    uint32_t members;    /* that lived then; atomic */
     uint32_t refused;    /* 1 = asking is in vain before the next balance; atomic hint */
 };
 

@@ -115,6 +115,7 @@ static long hold_still(void *argument)
     set_phase(HOLD_STANDING);
     await_phase(HOLD_OVER);
     region_fork_parent(runtime.arena.region);
+    tree_fork_parent();
     return 0;
 }
 

@@ -97,9 +97,10 @@ __attribute__((noreturn)) static void root_loop(void)
     const uint32_t *news = tree_news();
     /* Acquire, here and below: what the news are about is seen. */
     uint32_t seen = atomic_read_acquire(news);
-    uint64_t now = clock_ms(), next = now + HOUSEKEEPING_MS, next_balance = now + (uint64_t)tree_balance();
+    uint64_t now = clock_ms(), next = now + HOUSEKEEPING_MS;
+    tree_balance(now);
     for (unsigned served = 0;; served++) {
-        uint64_t wake = earlier(next, next_balance);
+        uint64_t wake = earlier(next, tree_due());
         bool any = mailbox_serve((int)(wake > now ? wake - now : 0), news, seen);
         /* The clock costs as much as a small request: not each time while they come fast. */
         if (!any || served % SERVED_A_CLOCK == 0) {
@@ -110,9 +111,9 @@ __attribute__((noreturn)) static void root_loop(void)
             next = now + HOUSEKEEPING_MS;
         }
         uint32_t current = atomic_read_acquire(news);
-        if (now >= next_balance || current != seen) {
+        if (now >= tree_due() || current != seen) {
             seen = current;
-            next_balance = now + (uint64_t)tree_balance();
+            tree_balance(now);
         }
     }
 }
@@ -181,6 +182,7 @@ static void root_main_of_child(void *argument)
     error = error ? error : layers_fork_child();
     if (!error) {
         figures_inherit();
+        tree_fork_child_settled();
         serve(s);
     }
     report(s, error);

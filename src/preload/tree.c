@@ -8,6 +8,7 @@
 #include "base/budget.h"
 #include "base/budget_policy.h"
 #include "base/clock.h"
+#include "preload/credit.h"
 #include "preload/runtime.h"
 
 /* What a process takes before it has tables, and how long it waits for that. */
@@ -22,6 +23,7 @@
 #define BALANCE_HUNGRY_MS 10
 
 static struct budget budget;
+static uint64_t due_ms; /* when to look at the shares; the root thread's */
 
 static bool rise(bool rose)
 {
@@ -52,7 +54,14 @@ static size_t over(void *context)
     return used > most ? used - most : 0;
 }
 
-const struct region_budget tree_budget = {.more = more, .wait = wait_for_more, .over = over};
+static uint64_t shared(void *context, const void *at, unsigned n)
+{
+    (void)context;
+    return credit_shared_pages(at, n);
+}
+
+const struct region_budget tree_budget = {
+    .more = more, .wait = wait_for_more, .over = over, .shared = shared};
 
 /* The limit becomes `limit` in any case: a process that has no room to start in passes the budget. */
 static void take(size_t limit)
@@ -78,12 +87,32 @@ void tree_settle(void)
     rise(true);
 }
 
-int tree_balance(void)
+/* What was charged not by a fault, and what is no longer another's to pay for. */
+static void catch_up(uint64_t now)
 {
-    uint64_t now = clock_ms();
+    size_t used = account_total(runtime.memory.account);
+    if (used > budget_marks_of(account_limit(runtime.memory.account)).high) {
+        budget_more(&budget, budget_limit_for(used), now);
+    }
+}
+
+void tree_balance(uint64_t now)
+{
+    uint32_t before = atomic_read_relaxed(&budget.members); /* a count */
+    int due = credit_update(runtime.memory.account, now);
     budget_balance(&budget, now);
+    if (atomic_read_relaxed(&budget.members) != before) {
+        credit_doubt();
+    }
+    catch_up(now);
     region_set_limit(runtime.arena.region, budget_reach(&budget));
-    return budget_is_hungry(&budget, now) ? BALANCE_HUNGRY_MS : BALANCE_MS;
+    int next = budget_is_hungry(&budget, now) ? BALANCE_HUNGRY_MS : BALANCE_MS;
+    due_ms = now + (uint64_t)(due >= 0 && due < next ? due : next);
+}
+
+uint64_t tree_due(void)
+{
+    return due_ms;
 }
 
 const uint32_t *tree_news(void)
@@ -96,8 +125,20 @@ void tree_fork_prepare(void)
     account_copy(&runtime.account, runtime.memory.account);
 }
 
+void tree_fork_parent(void)
+{
+    due_ms = clock_ms() + BALANCE_HUNGRY_MS;
+    credit_expect(runtime.memory.account, false, clock_ms());
+}
+
 void tree_fork_child(void)
 {
     runtime.account.limit = 0;
     runtime.memory.account = &runtime.account;
+    credit_fork_child(&runtime.account);
+}
+
+void tree_fork_child_settled(void)
+{
+    credit_expect(runtime.memory.account, true, clock_ms());
 }

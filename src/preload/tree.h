@@ -15,15 +15,20 @@ void tree_join(uint32_t place);
 /* Once the layers are there: takes what they use. */
 void tree_settle(void);
 
-/* Gives and takes its fair share if that is due. When to come again at the latest, in milliseconds; sooner if
- * *tree_news() is no longer what it was before this call. */
-int tree_balance(void);
+/* Gives and takes its fair share. Due at tree_due(), a time of base/clock.h, or sooner if *tree_news() is no longer what
+ * it was before the last call. */
+void tree_balance(uint64_t now_ms);
+uint64_t tree_due(void);
 const uint32_t *tree_news(void);
 
 /* At a fork, with the region at rest: keeps the account for the child. */
 void tree_fork_prepare(void);
 
-/* In the child, before anything is charged there. */
+/* After it, in the parent. */
+void tree_fork_parent(void);
+
+/* In the child: before anything is charged there, and once it has its layers. */
 void tree_fork_child(void);
+void tree_fork_child_settled(void);
 
 #endif

@@ -27,16 +27,33 @@
 #define STEPS_BEFORE_WRITEBACK 4
 #define STUCK_STEPS 64       /* steps without a new lowest total */
 #define OVER_BUDGET_TRIES 64 /* faults a new try comes on */
+#define PASS_OVER_MOST 16    /* clusters that are mostly shared, in a row */
 #define RETRY_MS 100
 #define REAP_MS 5
 
 /* ---- one step */
 
+/* Evicting a page that another process has, too, since a fork, frees nothing and costs a copy. Which pages of the cluster
+ * to take: its own, or none if most are shared. */
+static uint64_t own_pages(struct region *r, uint64_t number)
+{
+    const struct region_budget *b = r->options.budget;
+    if (likely(!b || atomic_read_relaxed(&r->account->credit) <= 0)) {
+        return ~0ull;
+    }
+    uint64_t shared = b->shared(r->options.context, page_address(r, number * CLUSTER_PAGES), CLUSTER_PAGES);
+    uint64_t resident = atomic_read_relaxed(&region_cluster(r, number)->resident);
+    return 2 * __builtin_popcountll(shared & resident) > __builtin_popcountll(resident) ? 0 : ~shared;
+}
+
 static bool evict_oldest(struct region *r)
 {
     uint64_t number;
+    int passed_over = 0;
     for (int tries = 0; tries < 64 && cluster_queue_take(&r->resident, &r->clusters, &number); tries++) {
-        unsigned evicted = evict_cluster(r, number, ~0ull);
+        uint64_t mask = passed_over < PASS_OVER_MOST ? own_pages(r, number) : ~0ull;
+        unsigned evicted = mask ? evict_cluster(r, number, mask) : 0;
+        passed_over += !mask;
         /* What could not be taken, or came meanwhile, must stay in the queue. Acquire: see fill_locked. */
         mutex_lock(cluster_lock(r, number));
         if (atomic_read_relaxed(&region_cluster(r, number)->resident) & ~region_locked_pages_of(r, number)) {
