@@ -16,10 +16,11 @@ struct budget_marks budget_marks_of(size_t limit)
 }
 
 /* high = limit - max(limit / 100, min(limit / 8, 512K)) - max(limit / 64, min(limit / 16, 512K)) is no easy function to
- * turn around, but this is never less than its inverse, and at most an eighth more. */
+ * turn around, but this is never less than its inverse, and leaves what a first writeback
+ * needs (zswap_set_aside). */
 size_t budget_limit_for(size_t used)
 {
-    return used + min_size(used / 4 + PAGE_BYTES, 1 << 20) + used / 32;
+    return used + min_size(used / 2 + PAGE_BYTES, 2 << 20) + used / 32;
 }
 
 size_t budget_step(size_t limit)

@@ -88,11 +88,28 @@ static int bring_in(struct server *server, uint64_t page, struct swap_cache_toke
     return error;
 }
 
+static void run_pagein(void *argument);
+static int start_servers(struct region *r, struct server *servers, unsigned wanted, unsigned *used,
+                         void (*run)(void *), const char *name);
+
+/* Most programs never wait for the device, and small ones should start fast: these threads start when first needed. Only
+ * the handler thread comes here. Are there any? */
+static bool has_pagein_threads(struct region *r)
+{
+    if (unlikely(!r->pageins_used)) {
+        unsigned wanted = r->options.pagein_threads ? r->options.pagein_threads : PAGEIN_THREADS_DEFAULT;
+        start_servers(r, r->pageins, wanted < PAGEIN_THREADS_MAX ? wanted : PAGEIN_THREADS_MAX,
+                      &r->pageins_used, run_pagein, "uzswap-pagein");
+    }
+    return r->pageins_used;
+}
+
 static bool push_pagein(struct region *r, uint64_t page, struct swap_cache_token token)
 {
     struct pagein_queue *queue = &r->pagein;
+    bool served = has_pagein_threads(r);
     mutex_lock(&queue->lock);
-    bool room = queue->count < PAGEIN_QUEUE && r->pageins_used;
+    bool room = queue->count < PAGEIN_QUEUE && served;
     if (room) {
         queue->ring[(queue->head + queue->count++) % PAGEIN_QUEUE] = (struct pagein_request){page, token};
         atomic_add_relaxed(&queue->unfinished, 1);
@@ -355,13 +372,7 @@ int fault_start(struct region *r)
     if (r->options.fault_mode == REGION_FAULT_SIGBUS) {
         return 0;
     }
-    unsigned pageins = r->options.pagein_threads ? r->options.pagein_threads : PAGEIN_THREADS_DEFAULT;
-    pageins = pageins < PAGEIN_THREADS_MAX ? pageins : PAGEIN_THREADS_MAX;
-    int error = start_servers(r, r->pageins, pageins, &r->pageins_used, run_pagein, "uzswap-pagein");
-    if (!error) {
-        error = start_servers(r, r->handlers, 1, &r->handlers_used, run_handler, "uzswap-fault");
-    }
-    return error;
+    return start_servers(r, r->handlers, 1, &r->handlers_used, run_handler, "uzswap-fault");
 }
 
 void fault_stop(struct region *r)

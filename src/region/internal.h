@@ -93,6 +93,8 @@ struct region {
     size_t high_water;       /* above it the reclaim thread works ... */
     size_t low_water;        /* ... until it is down to this */
     size_t pool_limit_asked; /* what the pool may take while it can write back */
+    size_t reach;            /* what the limit could become */
+    size_t aside;            /* what the marks leave for the cache's first writeback */
     uint32_t staging_target; /* clusters to keep waiting */
 
     struct userfault userfault;
@@ -222,6 +224,9 @@ static inline size_t region_mark(const size_t *mark)
 
 /* Sets the marks from the account's limit, and the pool's part of `reach`. */
 void marks_set(struct region *r, size_t reach);
+
+/* Once the cache writes back, nothing is set aside for that any more. */
+void marks_refresh(struct region *r);
 
 /* Raises the limit so that `bytes` more would fit, if the budget is shared. True if they fit below `mark` now. */
 bool marks_rise(struct region *r, size_t bytes, const size_t *mark);

@@ -6,19 +6,32 @@
 #include "base/budget_policy.h"
 #include "region/internal.h"
 
+/* Small members of a tree do not set room aside for writeback; the tree's reserve has it. */
+#define ASIDE_LIMIT_LEAST ((size_t)4 << 20)
+
 void marks_set(struct region *r, size_t reach)
 {
     size_t limit = account_limit(r->account);
     struct budget_marks marks = budget_marks_of(limit);
+    size_t aside = limit < ASIDE_LIMIT_LEAST ? 0 : zswap_set_aside(r->zswap);
     size_t target = min_size(max_size(limit / 16 / CLUSTER_BYTES, 2), r->staging.clusters / 2);
-    atomic_set_relaxed(&r->hard_limit, marks.hard);
-    atomic_set_relaxed(&r->high_water, marks.high);
-    atomic_set_relaxed(&r->low_water, marks.low);
+    atomic_set_relaxed(&r->reach, reach);
+    atomic_set_relaxed(&r->aside, aside);
+    atomic_set_relaxed(&r->hard_limit, marks.hard - aside);
+    atomic_set_relaxed(&r->high_water, marks.high - aside);
+    atomic_set_relaxed(&r->low_water, marks.low - aside);
     atomic_set_relaxed(&r->staging_target, (uint32_t)target);
     double part = (double)reach / (double)r->account->most;
     atomic_set_relaxed(&r->pool_limit_asked, reach < (size_t)r->account->most
                                                  ? (size_t)(part * (double)r->pool_whole)
                                                  : r->pool_whole);
+}
+
+void marks_refresh(struct region *r)
+{
+    if (region_mark(&r->aside) && !zswap_set_aside(r->zswap)) {
+        marks_set(r, region_mark(&r->reach));
+    }
 }
 
 void region_set_limit(struct region *r, size_t reach)

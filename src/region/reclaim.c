@@ -83,6 +83,7 @@ static bool raise_pool_limit(struct region *r)
 /* To the limit that is asked for, once it can write back again (the device failed, or was full). */
 static void restore_pool_limit(struct region *r)
 {
+    marks_refresh(r);
     size_t asked = region_mark(&r->pool_limit_asked);
     if (r->pool_limit < asked || (r->pool_limit > asked && zswap_can_write_back(r->zswap))) {
         r->pool_limit = asked;

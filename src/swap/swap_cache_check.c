@@ -88,6 +88,8 @@ static void check_shard(struct walk *walk, unsigned number)
             MISMATCH(walk, "slot %u is in a free list in state %u\n", i, slot->state);
         }
     }
+    for (uint32_t i = shard->fresh; i < shard->end && see_slot(walk, i, "fresh run"); i++) {
+    }
 }
 
 bool swap_cache_consistent(struct swap_cache *cache)

@@ -3,6 +3,11 @@
 
 #include <errno.h>
 
+/* Few slots are used at a time: a fourth by pages that wait, at most. */
+#define SLOTS_PER_BUCKET 4
+
+#define SLOTS_PER_PAGE (PAGE_BYTES / sizeof(struct slot))
+
 static size_t slots_bytes(const struct swap_cache *cache)
 {
     return ((size_t)cache->slots_total + 1) * sizeof(struct slot);
@@ -13,14 +18,14 @@ static size_t heads_bytes(const struct swap_cache *cache)
     return sizeof(uint32_t) << cache->bucket_bits;
 }
 
-/* Deals all slots out to the shards' free lists, neighbours to one shard. */
-static void fill_free_lists(struct swap_cache *cache)
+/* Deals all slots out to the shards, whole pages of neighbours to one shard. */
+static void deal_out(struct swap_cache *cache)
 {
-    uint32_t share = (cache->slots_total + SWAP_CACHE_SHARDS - 1) / SWAP_CACHE_SHARDS;
-    for (uint32_t i = cache->slots_total; i >= 1; i--) {
-        struct shard *shard = &cache->shards[(i - 1) / share];
-        cache->slots[i].next = shard->free;
-        shard->free = i;
+    size_t all = (size_t)cache->slots_total + 1;
+    size_t share = round_up((all + SWAP_CACHE_SHARDS - 1) / SWAP_CACHE_SHARDS, SLOTS_PER_PAGE);
+    for (size_t i = 0; i < SWAP_CACHE_SHARDS; i++) {
+        cache->shards[i].fresh = (uint32_t)max_size(min_size(i * share, all), 1);
+        cache->shards[i].end = (uint32_t)max_size(min_size((i + 1) * share, all), 1);
     }
 }
 
@@ -36,10 +41,10 @@ int swap_cache_create(struct swap_cache **result, struct memory *memory, size_t 
     cache->memory = memory;
     cache->slots_total = (uint32_t)slots;
     cache->bucket_bits = SWAP_CACHE_SHARD_BITS;
-    while ((size_t)1 << cache->bucket_bits < slots) {
+    while ((size_t)SLOTS_PER_BUCKET << cache->bucket_bits < slots) {
         cache->bucket_bits++;
     }
-    cache->slots = memory_map(memory, slots_bytes(cache), ACCOUNT_TABLES);
+    cache->slots = memory_reserve(memory, slots_bytes(cache));
     cache->heads = memory_map(memory, heads_bytes(cache), ACCOUNT_TABLES);
     if (!cache->slots || !cache->heads) {
         swap_cache_destroy(cache);
@@ -48,7 +53,7 @@ int swap_cache_create(struct swap_cache **result, struct memory *memory, size_t 
     for (unsigned i = 0; i < SWAP_CACHE_SHARDS; i++) {
         mutex_init(&cache->shards[i].lock, LOCK_RANK_SWAP_CACHE);
     }
-    fill_free_lists(cache);
+    deal_out(cache);
     *result = cache;
     return 0;
 }
@@ -59,7 +64,8 @@ void swap_cache_destroy(struct swap_cache *cache)
         return;
     }
     memory_unmap(cache->memory, cache->heads, heads_bytes(cache), ACCOUNT_TABLES);
-    memory_unmap(cache->memory, cache->slots, slots_bytes(cache), ACCOUNT_TABLES);
+    memory_unreserve(cache->memory, cache->slots, slots_bytes(cache));
+    account_uncharge(cache->memory->account, ACCOUNT_TABLES, cache->charged * PAGE_BYTES);
     memory_unmap(cache->memory, cache, sizeof *cache, ACCOUNT_TABLES);
 }
 
@@ -105,14 +111,31 @@ struct place swap_cache_look_up(struct swap_cache *cache, struct swap_entry entr
 
 /* --- Free slots --- */
 
+/* A slot of `shard` that was never used, 0 if it has none, or there is no memory. */
+static uint32_t take_fresh(struct swap_cache *cache, struct shard *shard)
+{
+    mutex_assert_held(&shard->lock);
+    if (shard->fresh == shard->end) {
+        return 0;
+    }
+    if (shard->fresh % SLOTS_PER_PAGE == 0 || shard->fresh == 1) {
+        if (!memory_commit(cache->memory, PAGE_BYTES, ACCOUNT_TABLES)) {
+            return 0;
+        }
+        atomic_add_relaxed(&cache->charged, 1); /* a count */
+    }
+    return shard->fresh++;
+}
+
 /* A free slot of `shard`, 0 if it has none. */
 static uint32_t pop_free(struct swap_cache *cache, struct shard *shard)
 {
     mutex_assert_held(&shard->lock);
     uint32_t index = shard->free;
-    if (index) {
-        shard->free = cache->slots[index].next;
+    if (!index) {
+        return take_fresh(cache, shard);
     }
+    shard->free = cache->slots[index].next;
     return index;
 }
 

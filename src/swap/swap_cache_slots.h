@@ -8,6 +8,8 @@
  *                    |
  *   slots         [entry, page, state, next] -> [...] -> 0
  *
+ * Slots are charged by the page as they come into use: a small process needs few of those that its budget allows.
+ *
  * An entry's hash picks its bucket, and with it its shard. Every slot is at all times in one chain of a
  * shard, in the free list of a shard, or in the hands of a thread that carries it from one shard to another:
  *
@@ -56,15 +58,18 @@ _Static_assert(sizeof(struct slot) == 32, "two slots a cache line");
 
 struct shard {
     struct mutex lock; /* guards this shard's buckets, its slots and: */
-    uint32_t free;     /* first free slot; 0 = none */
+    uint32_t free;     /* first free slot that was used before; 0 = none */
+    uint32_t fresh;    /* free, and never used: the slots from this ... */
+    uint32_t end;      /* ... up to this one, which are not charged yet */
     uint32_t used;     /* slots in its chains; atomic, so that count() needs no lock */
 } __attribute__((aligned(64)));
 
 struct swap_cache {
-    struct memory *memory; /* this line and the next five are immutable */
+    struct memory *memory; /* all but `charged` and `shards` is immutable */
     struct slot *slots;    /* slots[0] is nobody's: 0 ends every list */
     uint32_t *heads;
     uint32_t slots_total;
+    uint64_t charged;     /* pages of slots; atomic */
     unsigned bucket_bits; /* at least SWAP_CACHE_SHARD_BITS */
     struct shard shards[SWAP_CACHE_SHARDS];
 };

@@ -32,6 +32,7 @@
 
 #define FAILURES_MAX 8
 #define FAILURES_RETRY 32
+#define BUFFER_COST (sizeof(struct buffer) + BUFFER_BYTES)
 
 uint32_t writeback_capacity(void)
 {
@@ -46,27 +47,44 @@ int writeback_create(struct zswap *z)
     }
     mutex_init(&wb->lock, LOCK_RANK_WRITEBACK);
     z->writeback = wb;
-    wb->buffers = memory_map(z->memory, BUFFERS * sizeof *wb->buffers, ACCOUNT_TABLES);
-    unsigned char *data = memory_map(z->memory, BUFFERS * BUFFER_BYTES, ACCOUNT_TABLES);
-    if (!wb->buffers || !data) {
-        memory_unmap(z->memory, data, BUFFERS * BUFFER_BYTES, ACCOUNT_TABLES);
-        memory_unmap(z->memory, wb->buffers, BUFFERS * sizeof *wb->buffers, ACCOUNT_TABLES);
-        memory_unmap(z->memory, wb, sizeof *wb, ACCOUNT_TABLES);
-        z->writeback = NULL;
+    wb->buffers = memory_reserve(z->memory, BUFFERS * sizeof *wb->buffers);
+    wb->data = memory_reserve(z->memory, BUFFERS * BUFFER_BYTES);
+    if (!wb->buffers || !wb->data) {
+        writeback_destroy(z);
         return -ENOMEM;
     }
     for (size_t i = 0; i < BUFFERS; i++) {
         wb->buffers[i].z = z;
-        wb->buffers[i].data = data + i * BUFFER_BYTES;
+        wb->buffers[i].data = wb->data + i * BUFFER_BYTES;
     }
     return 0;
+}
+
+/* A process that never writes back does not pay for buffers. */
+static bool charge_buffers(struct zswap *z)
+{
+    struct writeback *wb = z->writeback;
+    mutex_assert_held(&wb->lock);
+    if (!wb->charged) {
+        atomic_set_relaxed(&wb->charged, memory_commit(z->memory, BUFFERS * BUFFER_COST, ACCOUNT_TABLES));
+    }
+    return wb->charged;
+}
+
+size_t zswap_set_aside(const struct zswap *z)
+{
+    /* Relaxed: a hint. */
+    return z->writeback && !atomic_read_relaxed(&z->writeback->charged) ? BUFFERS * BUFFER_COST : 0;
 }
 
 void writeback_destroy(struct zswap *z)
 {
     struct writeback *wb = z->writeback;
-    memory_unmap(z->memory, wb->buffers[0].data, BUFFERS * BUFFER_BYTES, ACCOUNT_TABLES);
-    memory_unmap(z->memory, wb->buffers, BUFFERS * sizeof *wb->buffers, ACCOUNT_TABLES);
+    if (wb->charged) {
+        account_uncharge(z->memory->account, ACCOUNT_TABLES, BUFFERS * BUFFER_COST);
+    }
+    memory_unreserve(z->memory, wb->data, BUFFERS * BUFFER_BYTES);
+    memory_unreserve(z->memory, wb->buffers, BUFFERS * sizeof *wb->buffers);
     memory_unmap(z->memory, wb, sizeof *wb, ACCOUNT_TABLES);
     z->writeback = NULL;
 }
@@ -275,10 +293,11 @@ static size_t submit(struct zswap *z, struct buffer *b)
     return payload;
 }
 
-static struct buffer *claim_buffer(struct writeback *wb)
+static struct buffer *claim_buffer(struct zswap *z)
 {
+    struct writeback *wb = z->writeback;
     mutex_assert_held(&wb->lock);
-    for (size_t i = 0; i < BUFFERS; i++) {
+    for (size_t i = 0; charge_buffers(z) && i < BUFFERS; i++) {
         struct buffer *b = &wb->buffers[i];
         if (!atomic_read_acquire(&b->busy)) {
             atomic_set_relaxed(&b->busy, 1);
@@ -316,7 +335,7 @@ static size_t write_many(struct zswap *z, size_t bytes)
     bytes = min_size(bytes, counter_sum(z, COUNTER_PAYLOAD));
     size_t started = 0;
     while (started < bytes) {
-        struct buffer *b = claim_buffer(wb);
+        struct buffer *b = claim_buffer(z);
         size_t payload = b ? write_one(z, b) : 0;
         if (!payload) {
             break;

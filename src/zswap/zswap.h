@@ -158,6 +158,9 @@ void zswap_set_codec(struct zswap *zswap, const struct codec *codec);
 void zswap_set_max_pool_bytes(struct zswap *zswap, size_t bytes);
 size_t zswap_max_pool_bytes(const struct zswap *zswap);
 
+/* Bytes that the first writeback will charge at once. A budget should have them left by then. */
+size_t zswap_set_aside(const struct zswap *zswap);
+
 void zswap_get_stats(struct zswap *zswap, struct zswap_stats *stats);
 
 /* Gives back memory that the pool keeps in reserve, and that of index pages whose entries have left one by one; and

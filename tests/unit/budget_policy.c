@@ -75,7 +75,7 @@ TEST(a_limit_for_a_use_keeps_it_below_the_high_mark_and_is_not_much_more)
     for (size_t used = MIB / 4; used < (size_t)1 << 41; used += used / 13) {
         size_t limit = budget_limit_for(used);
         CHECK(used <= budget_marks_of(limit).high);
-        CHECK(limit - used <= min_size(used / 4 + PAGE_BYTES, MIB) + used / 32);
+        CHECK(limit - used <= min_size(used / 2 + PAGE_BYTES, 2 * MIB) + used / 32);
     }
 }
 

@@ -16,6 +16,8 @@
 struct fixture {
     struct account account;
     struct memory memory;
+    struct account swap_account; /* the swap cache grows as it is used */
+    struct memory swap_memory;
     struct swap_device *device; /* faulty, over RAM; NULL = none */
     struct swap_cache *swap_cache;
     struct zswap_options options;
@@ -29,8 +31,9 @@ static inline void fixture_prepare(struct fixture *f, size_t max_pool_bytes, enu
 {
     *f = (struct fixture){0};
     f->memory.account = &f->account;
+    f->swap_memory.account = &f->swap_account;
     f->device = faulty_device_create(ram_device_create(16 << 20, device_mode));
-    REQUIRE(swap_cache_create(&f->swap_cache, &f->memory, 1024) == 0);
+    REQUIRE(swap_cache_create(&f->swap_cache, &f->swap_memory, 1024) == 0);
     f->options = (struct zswap_options){.memory = &f->memory,
                                         .pool = test_pool(),
                                         .max_pool_bytes = max_pool_bytes,
@@ -59,6 +62,7 @@ static inline void fixture_end(struct fixture *f)
     CHECK(swap_cache_consistent(f->swap_cache));
     swap_cache_destroy(f->swap_cache);
     CHECK_EQUAL(account_total(&f->account), 0);
+    CHECK_EQUAL(account_total(&f->swap_account), 0);
     for (int kind = 0; kind < ACCOUNT_KINDS; kind++) {
         CHECK_EQUAL(f->account.bytes[kind], 0);
     }
