@@ -84,6 +84,16 @@ static inline void account_copy(struct account *to, const struct account *from)
     atomic_set_relaxed(&to->most, atomic_read_relaxed(&from->most));
 }
 
+/* What is counted; `to` is private. */
+static inline void account_add(struct account *to, const struct account *from)
+{
+    for (int kind = 0; kind < ACCOUNT_KINDS; kind++) {
+        to->bytes[kind] += atomic_read_relaxed(&from->bytes[kind]);
+    }
+    to->total += atomic_read_relaxed(&from->total);
+    to->credit += atomic_read_relaxed(&from->credit);
+}
+
 /* What the process may use at the moment. Relaxed: a limit that changes is a hint until the next look. */
 static inline size_t account_limit(const struct account *a)
 {

@@ -128,7 +128,15 @@ static void copy_levels(struct session_process *to, const struct session_process
 {
     account_copy(&to->account, &from->account);
 #define X(name) atomic_set_relaxed(&to->name, atomic_read_relaxed(&from->name));
-    SESSION_LEVELS(X)
+    SESSION_ZSWAP_LEVELS(X)
+#undef X
+}
+
+static void add_levels(struct session_process *to, const struct session_process *from)
+{
+    account_add(&to->account, &from->account);
+#define X(name) to->name += atomic_read_relaxed(&from->name);
+    SESSION_ZSWAP_LEVELS(X)
 #undef X
 }
 
@@ -139,6 +147,8 @@ static void add_to_sum(struct session_process *sum, const struct session_process
 #define X(name) atomic_add_relaxed(&sum->name, atomic_read_relaxed(&process->name));
     SESSION_EVENTS(X)
 #undef X
+    atomic_raise_relaxed((int64_t *)&sum->over_budget_bytes,
+                         (int64_t)atomic_read_relaxed(&process->over_budget_bytes));
     int64_t peak = atomic_read_relaxed(&process->account.peak);
     if (peak > atomic_read_relaxed(&sum->account.peak)) {
         atomic_raise_relaxed(&sum->account.peak, peak);
@@ -186,6 +196,25 @@ int session_claim(struct session *session, uint32_t pid, struct membership *self
     return index;
 }
 
+/* While any process lives, the levels are those of all that do. */
+static void sum_living(const struct session *session, struct session_process *sum)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < SESSION_PROCESSES; i++) {
+        const struct session_process *process = &session->processes[i];
+        if (!atomic_read_relaxed(&process->managed) || !session_is_alive(session, i)) {
+            continue;
+        }
+        if (!any) {
+            static const struct session_process nothing;
+            copy_levels(sum, &nothing);
+            sum->account.limit = sum->account.most = atomic_read_relaxed(&process->account.most);
+        }
+        any = true;
+        add_levels(sum, process);
+    }
+}
+
 void session_sum(const struct session *session, struct session_process *sum)
 {
     memset(sum, 0, sizeof *sum);
@@ -193,6 +222,7 @@ void session_sum(const struct session *session, struct session_process *sum)
     for (size_t i = 0; i < SESSION_PROCESSES; i++) {
         add_to_sum(sum, &session->processes[i]);
     }
+    sum_living(session, sum);
     /* Of one process the peak is exact; of several, the highest that was seen. */
     atomic_raise_relaxed(&sum->account.peak, atomic_read_relaxed(&session->peak));
 }

@@ -130,7 +130,8 @@ void session_close(struct session *session);
  */
 int session_claim(struct session *session, uint32_t pid, struct membership *self);
 
-/* Adds all that is in the session up as `ended` does: events of all processes, levels of the largest one.
+/* Adds all that is in the session up: events of all processes; levels of the living ones, or, as in `ended`, of the one
+ * that was the largest if none lives; the peak of all together.
  * `sum->managed` is how many images were managed. A snapshot; exact once all processes have ended. */
 void session_sum(const struct session *session, struct session_process *sum);
 

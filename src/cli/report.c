@@ -19,8 +19,8 @@ static void say_memory(const struct report *r)
 {
     unsigned long long peak = (unsigned long long)r->sum.account.peak;
     say("memory  %s allowed, %s at peak (%.0f %%)%s%s%s", sized(r->options->memory), sized(peak),
-        100 * ratio((double)peak, (double)r->options->memory), r->processes > 1 ? ", the largest of " : "",
-        r->processes > 1 ? grouped(r->processes) : "", r->processes > 1 ? " processes" : "");
+        100 * ratio((double)peak, (double)r->options->memory), r->processes > 1 ? ", of " : "",
+        r->processes > 1 ? grouped(r->processes) : "", r->processes > 1 ? " processes together" : "");
 }
 
 static void say_pool(const struct report *r)
@@ -107,6 +107,7 @@ void print_figures(const struct session_process *process)
     printf("%-28s %lld\n", "memory_limit", (long long)atomic_read_relaxed(&account->limit));
     printf("%-28s %zu\n", "total_bytes", account_total(account));
     printf("%-28s %lld\n", "peak_bytes", (long long)atomic_read_relaxed(&account->peak));
+    printf("%-28s %lld\n", "shared_bytes", (long long)atomic_read_relaxed(&account->credit));
     for (int kind = 0; kind < ACCOUNT_KINDS; kind++) {
         printf("%-28s %zu\n", kinds[kind], account_bytes(account, (enum account_kind)kind));
     }
