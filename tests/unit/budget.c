@@ -14,9 +14,16 @@ static struct budget budgets[MEMBERS];
 static bool alive[MEMBERS];
 static uint64_t now;
 
+static void (*meanwhile)(void); /* what happens when a look comes to member 2, once */
+
 static bool lives(const struct session *s, uint32_t place)
 {
     (void)s;
+    if (place == 2 && meanwhile) {
+        void (*happens)(void) = meanwhile;
+        meanwhile = NULL;
+        happens();
+    }
     return alive[place];
 }
 
@@ -248,6 +255,25 @@ TEST(who_is_refused_is_hungry_for_a_while_and_wakes_the_others)
     end();
 }
 
+static void raise_member_1(void)
+{
+    atomic_set_seq_cst(&account_of(1)->limit, 200 * MIB);
+}
+
+TEST(two_that_raise_at_once_do_not_both_get_it)
+{
+    begin();
+    for (int i = 0; i < 3; i++) {
+        start_one(i, TREE);
+        budget_force(&budgets[i], MIB);
+    }
+    meanwhile = raise_member_1; /* whose limit has been read by then */
+    CHECK(!budget_more(&budgets[0], (size_t)(100 * MIB), now));
+    CHECK_EQUAL(limit_of(0), MIB);
+    CHECK(!meanwhile);
+    end();
+}
+
 TEST(what_is_used_above_a_lowered_limit_counts_until_it_is_evicted)
 {
     begin();
@@ -333,6 +359,7 @@ int main(void)
     RUN(the_whole_budget_comes_back_once_company_is_forgotten);
     RUN(a_stopped_member_keeps_its_claim_and_the_others_share_the_rest);
     RUN(who_is_refused_is_hungry_for_a_while_and_wakes_the_others);
+    RUN(two_that_raise_at_once_do_not_both_get_it);
     RUN(what_is_used_above_a_lowered_limit_counts_until_it_is_evicted);
     RUN(thirty_small_processes_fit_beside_a_large_one);
     RUN(whatever_happens_the_sum_keeps_to_the_limit);
