@@ -12,8 +12,8 @@
  *   foreign   a mapping that the program put over a part of the arena with MAP_FIXED; the region leaves it alone
  *
  * A foreign mapping never leaves a hole when it goes: a hole in the arena could be filled by any mmap of the kernel's
- * own choice. region_adopt maps over it in one step. This is why a foreign mapping is not moved inside the arena, nor
- * grown in place (mremap answers ENOMEM); it can leave, as MREMAP_DONTUNMAP keeps its place covered.
+ * own choice. region_adopt maps over it in one step. This is why a foreign mapping does not grow
+ * in place; it can leave, as MREMAP_DONTUNMAP keeps its place covered.
  *
  * Every change asks the address space for its nodes first, so that nothing has to be undone for want of them.
  */
@@ -249,7 +249,7 @@ long arena_hand_over(struct arena *arena, struct span s)
     return 0;
 }
 
-static long receive(struct arena *arena, const struct arena_request *q)
+long arena_receive(struct arena *arena, const struct arena_request *q)
 {
     struct span s = span_of(arena, q->at, q->bytes);
     if (q->operation == ARENA_RECEIVE_NOREPLACE && !is_free(arena, s)) {
@@ -290,7 +290,7 @@ long arena_serve(struct arena *arena, struct arena_request *q)
         return arena_send(arena, q);
     case ARENA_RECEIVE:
     case ARENA_RECEIVE_NOREPLACE:
-        return receive(arena, q);
+        return arena_receive(arena, q);
     case ARENA_HAND_OVER:
         return arena_hand_over(arena, span_of(arena, q->at, q->bytes));
     case ARENA_COVERS:

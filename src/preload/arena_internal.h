@@ -61,6 +61,9 @@ long arena_give_out(struct arena *arena, struct span s, int protection, int flag
 /* munmap of the span. If it fails nothing has changed, but that content may be gone. */
 int arena_unmap(struct arena *arena, struct span s);
 
+/* ARENA_RECEIVE. */
+long arena_receive(struct arena *arena, const struct arena_request *q);
+
 /* Managed ranges become ordinary memory of the kernel's, content and holes as they are. */
 long arena_hand_over(struct arena *arena, struct span s);
 

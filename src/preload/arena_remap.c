@@ -119,6 +119,23 @@ long arena_send(struct arena *arena, const struct arena_request *q)
     return error ? error : send(arena, r, q->to_bytes, q->to);
 }
 
+/* By way of a place outside, where it can grow. */
+static long move_foreign(struct arena *arena, const struct arena_request *q)
+{
+    struct arena_request out = *q;
+    out.to = NULL;
+    long at = arena_send(arena, &out);
+    if (sys_is_error(at)) {
+        return at;
+    }
+    struct arena_request in = {.operation = ARENA_RECEIVE,
+                               .at = q->to,
+                               .bytes = q->to_bytes,
+                               .to = (char *)at,
+                               .to_bytes = q->to_bytes};
+    return arena_receive(arena, &in);
+}
+
 /* mremap without MREMAP_FIXED. */
 static long resize(struct arena *arena, struct span old, struct range r, uint64_t pages, bool may_move)
 {
@@ -172,7 +189,7 @@ long arena_remap(struct arena *arena, const struct arena_request *q)
         return -EINVAL;
     }
     if (r.kind == RANGE_FOREIGN) {
-        return -ENOMEM;
+        return move_foreign(arena, q);
     }
     int error = arena_unmap(arena, to);
     if (!error && pages < r.pages) {
