@@ -12,10 +12,19 @@
  * Inside the arena the program may do as it likes: MAP_FIXED of whatever kind, parts, several mappings at once, ranges
  * that reach over the arena's edge.
  *
- * What differs from the kernel, all of it allowed by the manual pages: MAP_POPULATE is ignored; MADV_FREE frees at
- * once; mlock of managed memory fails with ENOMEM, as at the limit (pages under a lock could not leave); advice on
- * what a child inherits is refused; mremap of a file mapped into the arena, and out of the arena to a fixed
- * address, fails with ENOMEM.
+ * What differs from the kernel:
+ *
+ *   mmap         MAP_POPULATE brings in what finds room in the budget
+ *   munmap       a hole costs a mapping (vm.max_map_count), and some 3000 of those are not for the program
+ *   madvise      MADV_FREE frees at once; HUGEPAGE and MERGEABLE have no effect; COLLAPSE and guard pages answer EINVAL
+ *   mremap       across the arena's edge: ENOMEM; what leaves the arena is not managed any more
+ *   mlock        ENOMEM also when the region would be left with too little (region/locked.c); mlockall is about managed
+ *                memory only, and passes over what is inaccessible (arena_lock.c)
+ *   mincore      zeros that came along with a neighbour count as resident
+ *   brk          another heap than libc's own (arena_break.c)
+ *   shmat        at an address inside the arena: EINVAL, also with SHM_REMAP
+ *   userfaultfd  a range that the program registers with its own becomes the kernel's (interpose_others.c)
+ *   core dumps   show zeros where pages are out
  */
 #undef _FILE_OFFSET_BITS /* it would make mmap a second name of mmap64, and both are defined here */
 

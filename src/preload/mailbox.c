@@ -9,12 +9,13 @@
  * sleeps; asking threads on `taken` while it is full. The answer is awaited on the slot's own `answered`. Nobody is woken
  * who does not sleep.
  *
- * Two wake-ups take longer than most requests. So both sides look for a while before they sleep, if there is more than one
- * CPU; the root thread as long as that has paid lately, and next to nothing while requests are rare.
+ * Looking for a while before sleeping was tried, on both sides, since two wake-ups take longer than most requests: where
+ * other programs want the CPUs, it made mmap and munmap 1.7 times as slow, for twice the CPU time.
  *
  * Why not a lock around the arena and region calls in the program's threads: the lock is one that fault handlers
  * take, so the stack of its holder must not be managed and no signal may interrupt it; and the region's
- * calls need descriptors that the program's table does not have. Calls that change mappings are rare beside faults, and cost the kernel a lock and a TLB shootdown as it is.
+ * calls need descriptors that the program's table does not have. Calls that change mappings are rare beside
+ * faults, and cost the kernel a lock and a TLB shootdown as it is.
  */
 #include "preload/mailbox.h"
 
@@ -29,10 +30,6 @@
 _Static_assert((ALL_TAKEN & ROOT_SLEEPS) == 0 && ALL_TAKEN + 1 == ROOT_SLEEPS,
                "one bit a slot, and one more");
 
-/* How often to look, at some 20 to 50 ns each. */
-#define LOOKS_MOST 400u
-#define LOOKS_LEAST 25u
-
 enum { NOT_ANSWERED, ANSWERED, ASKER_SLEEPS };
 
 struct request {
@@ -45,8 +42,6 @@ struct request {
 static struct {
     uint32_t taken;
     uint32_t asked;
-    uint32_t looks;       /* the root thread's: how often it looks before it sleeps */
-    uint32_t asker_looks; /* likewise, of who asks; 0 on one CPU; atomic hint */
     struct request requests[MAILBOX_REQUESTS];
 } mailbox;
 
@@ -91,12 +86,8 @@ unsigned mailbox_post(mailbox_function function, const void *argument, size_t by
 
 static void await_answer(struct request *r)
 {
-    uint32_t looks = atomic_read_relaxed(&mailbox.asker_looks);
-    /* Acquire: the result was written before. */
-    while (atomic_read_acquire(&r->answered) != ANSWERED && looks--) {
-        cpu_relax();
-    }
     uint32_t seen = NOT_ANSWERED;
+    /* Acquire, in either case: the result was written before. */
     if (atomic_cas_acq_rel(&r->answered, &seen, ASKER_SLEEPS)) {
         while (atomic_read_acquire(&r->answered) != ANSWERED) {
             futex_wait(&r->answered, ASKER_SLEEPS, -1);
@@ -121,43 +112,11 @@ long mailbox_call(mailbox_function function, void *argument, size_t bytes)
                : mailbox_wait(mailbox_post(function, argument, bytes), argument, bytes);
 }
 
-/* More than one, for this thread? */
-static bool has_cpus(void)
+bool mailbox_serve(int timeout_ms, const uint32_t *other, uint32_t seen)
 {
-    uint64_t mask[16] = {0};
-    unsigned cpus = 0;
-    sys_call3(SYS_sched_getaffinity, 0, sizeof mask, (long)mask);
-    for (unsigned i = 0; i < 16; i++) {
-        cpus += (unsigned)__builtin_popcountll(mask[i]);
-    }
-    return cpus != 1;
-}
-
-static void await_request(int timeout_ms, const uint32_t *other, uint32_t seen)
-{
-    if (!mailbox.looks) {
-        mailbox.looks = LOOKS_LEAST;
-        atomic_set_relaxed(&mailbox.asker_looks, has_cpus() ? LOOKS_MOST : 0);
-    }
-    uint32_t looks = atomic_read_relaxed(&mailbox.asker_looks) ? mailbox.looks : 0;
-    for (; looks && timeout_ms; looks--) {
-        if (atomic_read_relaxed(&mailbox.asked)) {
-            mailbox.looks = LOOKS_MOST;
-            return;
-        }
-        cpu_relax();
-    }
-    mailbox.looks = mailbox.looks / 2 > LOOKS_LEAST ? mailbox.looks / 2 : LOOKS_LEAST;
     uint32_t none = 0;
     if (atomic_cas_acq_rel(&mailbox.asked, &none, ROOT_SLEEPS)) {
         futex_wait_either(&mailbox.asked, ROOT_SLEEPS, other, seen, timeout_ms);
-    }
-}
-
-bool mailbox_serve(int timeout_ms, const uint32_t *other, uint32_t seen)
-{
-    if (atomic_read_relaxed(&mailbox.asked) == 0) {
-        await_request(timeout_ms, other, seen);
     }
     /* Acquire: the requests were written before their bits were set. */
     uint32_t asked = atomic_swap_acq_rel(&mailbox.asked, 0) & ~ROOT_SLEEPS;

@@ -4,12 +4,13 @@
  *
  *   runtime.c      decides whether to start, starts the root thread; what the root thread does all day
  *   layers.c       builds account, device, caches, region and arena, in order
- *   arena.c        what the program's memory calls do (address_space.c: which ranges are given out)
+ *   arena*.c       what the program's memory calls do (address_space.c: which ranges are given out)
  *   tree.c         this process's part of the budget
  *   mailbox.c      how the program's threads ask the root thread
  *   fork.c, syscall_trap.c
  *                  how a child gets a runtime of its own
- *   interpose.c    the calls that the program sees
+ *   interpose*.c, by_number.c
+ *                  the calls that the program sees
  *
  * The root thread owns all of `struct runtime` but what is said to be others'.
  */
