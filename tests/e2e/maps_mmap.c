@@ -103,22 +103,24 @@ TEST(map_fixed_replaces_content)
     CHECK_EQUAL(munmap(at, 8 * MIB), 0);
 }
 
+#define RESERVED ((size_t)64 << 30)
+
 TEST(reserve_then_commit_piece_by_piece)
 {
-    char *at = mmap(NULL, 256 * MIB, PROT_NONE, ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char *at = mmap(NULL, RESERVED, PROT_NONE, ANONYMOUS | MAP_NORESERVE, -1, 0);
     REQUIRE(at != MAP_FAILED);
     for (size_t i = 0; i < 16; i++) {
-        char *piece = at + i * 16 * MIB;
+        char *piece = at + i * (RESERVED / 16);
         CHECK(!readable(piece));
         CHECK_EQUAL(mprotect(piece, MIB, RW), 0);
         fill(piece, MIB, i * 1000);
     }
     press();
     for (size_t i = 0; i < 16; i++) {
-        CHECK_EQUAL(wrong(at + i * 16 * MIB, MIB, i * 1000), 0);
-        CHECK(!readable(at + i * 16 * MIB + MIB));
+        CHECK_EQUAL(wrong(at + i * (RESERVED / 16), MIB, i * 1000), 0);
+        CHECK(!readable(at + i * (RESERVED / 16) + MIB));
     }
-    CHECK_EQUAL(munmap(at, 256 * MIB), 0);
+    CHECK_EQUAL(munmap(at, RESERVED), 0);
 }
 
 TEST(reservations_larger_than_any_memory)
