@@ -20,10 +20,12 @@
 #include "preload/mailbox.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 
 #include "base/atomic.h"
 #include "base/futex.h"
+#include "base/sys.h"
 
 #define ALL_TAKEN (~0u >> 1)
 #define ROOT_SLEEPS (1u << MAILBOX_REQUESTS)
@@ -105,11 +107,19 @@ long mailbox_wait(unsigned number, void *argument, size_t bytes)
     return result;
 }
 
+/* No signal meanwhile: a handler that left by longjmp, or a cancellation, would leave the slot taken for ever. */
 long mailbox_call(mailbox_function function, void *argument, size_t bytes)
 {
-    return bytes > MAILBOX_ARGUMENT_MAX
-               ? -EINVAL
-               : mailbox_wait(mailbox_post(function, argument, bytes), argument, bytes);
+    if (bytes > MAILBOX_ARGUMENT_MAX) {
+        return -EINVAL;
+    }
+    uint64_t all = ~0ull, old;
+    long unblocked = sys_call6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&old, sizeof all, 0, 0);
+    long result = mailbox_wait(mailbox_post(function, argument, bytes), argument, bytes);
+    if (!unblocked) {
+        sys_call6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&old, 0, sizeof old, 0, 0);
+    }
+    return result;
 }
 
 bool mailbox_serve(int timeout_ms, const uint32_t *other, uint32_t seen)

@@ -4,8 +4,7 @@
  *
  * The root thread alone changes the arena's layout and alone has the descriptors; it runs one request at a
  * time, on its own stack, with no signals. A program thread only copies its request in and sleeps until
- * it is answered: it holds no lock meanwhile, so its stack may be managed memory, and signal handlers
- * that interrupt it may ask in their turn.
+ * it is answered: it holds no lock meanwhile, so its stack may be managed memory. Signals wait until then.
  */
 #ifndef UZSWAP_PRELOAD_MAILBOX_H
 #define UZSWAP_PRELOAD_MAILBOX_H
