@@ -11,14 +11,6 @@
 #include "preload/fork.h"
 #include "preload/interpose.h"
 
-/* Unless there is another definition: nothing is taken. */
-__attribute__((weak)) long fork_by_number(long number, long *arguments, bool *taken)
-{
-    (void)number, (void)arguments;
-    *taken = false;
-    return 0;
-}
-
 static long fork_or_kernel(long number, long *a)
 {
     bool taken = false;

@@ -12,7 +12,6 @@
 
 /* Ours are few and have the lowest numbers. */
 #define DESCRIPTORS_MAX 32
-#define ABOVE_ALL DESCRIPTORS_MAX /* where the socket waits while the numbers below are filled */
 #define THE_END (-1)
 
 #ifndef PIDFD_THREAD
@@ -131,14 +130,52 @@ static int put_at(int number, int fd)
     return put < 0 ? (int)put : 0;
 }
 
+static struct rlimit descriptor_limit(void)
+{
+    struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+    sys_call6(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&limit, 0, 0);
+    return limit;
+}
+
+void descriptors_raise_limit(bool at_limit, struct rlimit *old)
+{
+    *old = descriptor_limit();
+    if (at_limit || old->rlim_cur <= DESCRIPTORS_MAX) {
+        struct rlimit raised = {old->rlim_max, old->rlim_max};
+        sys_call6(SYS_prlimit64, 0, RLIMIT_NOFILE, (long)&raised, 0, 0, 0);
+    }
+}
+
+void descriptors_restore_limit(const struct rlimit *old)
+{
+    if (old->rlim_cur != old->rlim_max) {
+        sys_call6(SYS_prlimit64, 0, RLIMIT_NOFILE, (long)old, 0, 0, 0);
+    }
+}
+
+/* Where the socket waits while the numbers below are filled: as high as the limit lets it, all else closed. */
+static long move_above_all(int socket)
+{
+    rlim_t limit = descriptor_limit().rlim_cur;
+    int above = limit > DESCRIPTORS_MAX ? DESCRIPTORS_MAX : (int)limit - 1;
+    if (socket) {
+        close_range_of(0, (unsigned)socket - 1);
+    }
+    close_range_of((unsigned)socket + 1, UINT_MAX);
+    if (socket >= above) {
+        return socket;
+    }
+    long moved = sys_call3(SYS_fcntl, socket, F_DUPFD_CLOEXEC, above);
+    sys_close(socket);
+    return moved;
+}
+
 int descriptors_receive(int socket)
 {
-    long above = sys_call3(SYS_fcntl, socket, F_DUPFD_CLOEXEC, ABOVE_ALL);
+    long above = move_above_all(socket);
     if (above < 0) {
         return (int)above;
     }
-    close_range_of(0, (unsigned)above - 1);
-    close_range_of((unsigned)above + 1, UINT_MAX);
     int error, number, fd = -1;
     while (!(error = receive_one((int)above, &number, &fd)) && number != THE_END) {
         fd = fd >= 0 ? fd : open_nothing();

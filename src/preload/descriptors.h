@@ -6,6 +6,8 @@
 #ifndef UZSWAP_PRELOAD_DESCRIPTORS_H
 #define UZSWAP_PRELOAD_DESCRIPTORS_H
 
+#include <sys/resource.h>
+
 #include "base/types.h"
 
 /* Closes all of the calling thread's descriptors (a copy of the program's), and fills 0, 1 and 2 with nothing, so that
@@ -26,5 +28,10 @@ uint32_t descriptors_open(void);
  */
 int descriptors_send(int socket, uint32_t set);
 int descriptors_receive(int socket);
+
+/* A program may be at its limit of descriptors, or have lowered it, and fork all the same. Where the limit is low, or
+ * `at_limit`, raises the soft one to the hard one; *old is what it was. `restore` undoes that. */
+void descriptors_raise_limit(bool at_limit, struct rlimit *old);
+void descriptors_restore_limit(const struct rlimit *old);
 
 #endif

@@ -8,9 +8,9 @@
 /* Looks libc's own functions up. Once, from the constructor: the dynamic linker takes a lock for it. */
 void fork_find_originals(void);
 
-/* The hook for clones by syscall(2) (by_number.c): SYS_clone, SYS_clone3, SYS_fork with their six arguments, in a
- * managed process. Sets *taken and gives the kernel's result (as fork, it may return twice), or leaves it to the
- * kernel. */
+/* syscall(2) of a managed process: makes the fork that it asks for, if it asks for one (SYS_fork; SYS_clone and SYS_clone3
+ * without CLONE_VM), as the kernel would; its result, and *taken. Else *taken is false. With CLONE_FILES, CLONE_SETTLS or
+ * another stack: -ENOSYS. */
 long fork_by_number(long number, long *arguments, bool *taken);
 
 #endif

@@ -22,8 +22,7 @@ static struct {
     _Alignas(16) char argument[PRIVATE_STACK_ARGUMENT_MAX];
 } private = {.lock = MUTEX_INIT(LOCK_RANK_ADDRESS_SPACE)};
 
-/* function(argument) with the stack pointer at `stack`. The frame pointer keeps the old one, which also lets
- * debuggers unwind across the switch. */
+/* The frame pointer keeps the old stack pointer, which also lets debuggers unwind across the switch. */
 long uzswap_switch_stack(void *stack, long (*function)(void *), void *argument);
 #if defined(__x86_64__)
 __asm__(".text\n"
@@ -72,6 +71,11 @@ __asm__(".text\n"
 #else
 #error "private stack: write uzswap_switch_stack for this architecture"
 #endif
+
+long stack_switch(void *top, long (*function)(void *), void *argument)
+{
+    return uzswap_switch_stack(top, function, argument);
+}
 
 long private_stack_call(long (*function)(void *), const void *argument, size_t bytes)
 {

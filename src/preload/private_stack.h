@@ -17,4 +17,7 @@
  */
 long private_stack_call(long (*function)(void *), const void *argument, size_t bytes);
 
+/* function(argument) on the stack that ends at `top`, a multiple of 16; its result. */
+long stack_switch(void *top, long (*function)(void *), void *argument);
+
 #endif

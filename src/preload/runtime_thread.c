@@ -69,7 +69,8 @@ static const struct membership *member;
 struct runtime_thread {
     uint32_t used; /* atomic: claimed by compare-and-swap */
     uint32_t tid;  /* 0 once it has ended; the kernel clears and wakes it */
-    void *mapping; /* the rest: the starter's until the thread runs, then its own */
+    void *
+        mapping; /* the rest: the starter's until the thread runs, then its own. A slot that is not used may have one */
     size_t bytes;
     void (*run)(void *);
     void *argument;
@@ -191,6 +192,7 @@ void runtime_thread_set_member(const struct membership *of_process)
 
 static void fill_tls(char *tp)
 {
+    memset(tp - layout.below, 0, layout.below + layout.above);
     for (unsigned i = 0; i < layout.images; i++) {
         memcpy(tp + layout.image[i].offset, layout.image[i].bytes, layout.image[i].length);
     }
@@ -250,6 +252,19 @@ static void release_thread(struct runtime_thread *t)
     atomic_set_release(&t->used, 0);
 }
 
+static bool map_stack(struct runtime_thread *t)
+{
+    if (t->mapping) {
+        return true; /* the parent's thread had it */
+    }
+    t->bytes = PAGE_BYTES + STACK_BYTES + layout.below + layout.above;
+    t->mapping = memory_map(layout.memory, t->bytes, ACCOUNT_TABLES);
+    if (t->mapping) {
+        sys_mprotect(t->mapping, PAGE_BYTES, PROT_NONE);
+    }
+    return t->mapping;
+}
+
 static int start(struct thread *handle, unsigned long sharing, void (*run)(void *), void *argument,
                  const char *name)
 {
@@ -257,13 +272,10 @@ static int start(struct thread *handle, unsigned long sharing, void (*run)(void 
     if (!t) {
         return -EAGAIN;
     }
-    t->bytes = PAGE_BYTES + STACK_BYTES + layout.below + layout.above;
-    t->mapping = memory_map(layout.memory, t->bytes, ACCOUNT_TABLES);
-    if (!t->mapping) {
+    if (!map_stack(t)) {
         release_thread(t);
         return -ENOMEM;
     }
-    sys_mprotect(t->mapping, PAGE_BYTES, PROT_NONE);
     char *stack_top = (char *)t->mapping + PAGE_BYTES + STACK_BYTES;
     char *tp = stack_top + layout.below;
     fill_tls(tp);
@@ -318,9 +330,7 @@ static void join(struct thread *handle)
 void runtime_thread_fork_child(void)
 {
     for (unsigned i = 0; i < RUNTIME_THREADS; i++) {
-        if (threads[i].used) {
-            release_thread(&threads[i]);
-        }
+        threads[i].used = 0;
     }
 }
 

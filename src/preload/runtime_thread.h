@@ -31,7 +31,8 @@ int runtime_thread_start_private(struct thread *t, void (*run)(void *), void *ar
 /* Is the calling thread one of these? */
 bool runtime_thread_is_self(void);
 
-/* In a forked child: none of the threads exists here; gives back their stacks. */
+/* In a forked child: none of the threads exists here. Their stacks are kept for those that will: the program may have
+ * limited its address space since (RLIMIT_AS), and forks all the same. */
 void runtime_thread_fork_child(void);
 
 #endif

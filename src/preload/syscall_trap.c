@@ -231,6 +231,17 @@ static void trap_fork_child(void)
     mutex_init(&trap.lock, LOCK_RANK_LEAF);
 }
 
+void trap_forget(void)
+{
+    struct kernel_sigaction now = {0};
+    mutex_init(&trap.lock, LOCK_RANK_LEAF);
+    trap.users = 0;
+    sys_call6(SYS_rt_sigaction, SIGSYS, 0, (long)&now, SIGSET_BYTES, 0, 0);
+    if (now.handler == (void *)on_sigsys) {
+        sys_call6(SYS_rt_sigaction, SIGSYS, (long)&trap.old, 0, SIGSET_BYTES, 0, 0);
+    }
+}
+
 int trap_arm(struct trapped *t)
 {
     uint64_t all = ~SIGNAL_BIT(SIGSYS);
@@ -270,6 +281,10 @@ int trap_arm(struct trapped *t)
 void trap_disarm(const struct trapped *t)
 {
     (void)t;
+}
+
+void trap_forget(void)
+{
 }
 
 #endif

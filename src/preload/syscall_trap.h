@@ -34,4 +34,7 @@ int trap_arm(struct trapped *t);
 /* In the parent, and in the child. */
 void trap_disarm(const struct trapped *t);
 
+/* In a child whose fork was not trapped: other threads of the parent may have been inside. */
+void trap_forget(void);
+
 #endif
