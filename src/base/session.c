@@ -9,8 +9,10 @@
 #include "base/session.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/sys.h"
 
@@ -26,6 +28,20 @@ static int map_session(int fd, struct session **session)
     return 0;
 }
 
+/* A limit on the size of files (RLIMIT_FSIZE) holds here, too, and is answered by a signal that would kill us. */
+static int set_size(int fd)
+{
+    uint64_t mask, only = 1ull << (SIGXFSZ - 1);
+    struct timespec at_once = {0};
+    sys_call6(SYS_rt_sigprocmask, SIG_BLOCK, (long)&only, (long)&mask, sizeof mask, 0, 0);
+    int error = (int)sys_call3(SYS_ftruncate, fd, sizeof(struct session), 0);
+    if (error == -EFBIG) {
+        sys_call6(SYS_rt_sigtimedwait, (long)&only, 0, (long)&at_once, sizeof only, 0, 0);
+    }
+    sys_call6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, 0, sizeof mask, 0, 0);
+    return error;
+}
+
 /* The file in memory, of a size that nobody can change: a program that shrank it would have us die by SIGBUS. */
 static int create_file(void)
 {
@@ -39,7 +55,7 @@ static int create_file(void)
     if (fd < 0) {
         return (int)fd;
     }
-    int error = (int)sys_call3(SYS_ftruncate, fd, sizeof(struct session), 0);
+    int error = set_size((int)fd);
     if (!error) {
         error = (int)sys_call3(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
     }

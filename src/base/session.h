@@ -100,7 +100,7 @@ struct session {
     uint32_t places;          /* the highest number of a slot that was ever used, and one; atomic */
     uint32_t
         hunger; /* raised when a process wants memory that others have; root threads sleep on it; atomic */
-    uint32_t unused;
+    uint32_t unmanaged; /* how many programs, but for the first, could not be managed; atomic */
     int64_t peak; /* the most that living processes were seen to use together; atomic */
     struct member_table members;
     struct session_process processes[SESSION_PROCESSES]; /* by the member's number */

@@ -74,6 +74,10 @@ static void say_troubles(const struct report *r)
         say("LOST    %s page%s could not be brought back: the program got SIGBUS where it touched them",
             grouped(sum->poisoned_pages), plural(sum->poisoned_pages));
     }
+    if (r->unmanaged) {
+        say("OUTSIDE %s program%s further down ran unmanaged: another user, or narrower limits",
+            grouped(r->unmanaged), plural(r->unmanaged));
+    }
     if (sum->over_budget_bytes) {
         say("OVER    the budget was exceeded by up to %s: more swap, or a larger --memory, would have held "
             "it",

@@ -12,7 +12,8 @@ struct report {
     const struct run_options *options;
     struct session_process sum;
     unsigned processes;
-    int status; /* of waitpid */
+    unsigned unmanaged; /* of them, those that could not be */
+    int status;         /* of waitpid */
     double wall_seconds;
 };
 

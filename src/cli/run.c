@@ -133,7 +133,8 @@ static int prepare_session(struct run *run)
     }
     run->session_fd = session_create(&run->session);
     if (run->session_fd < 0) {
-        return fail("the session's memory cannot be had: %s", strerror(-run->session_fd));
+        return fail("the session's memory cannot be had: %s%s", strerror(-run->session_fd),
+                    run->session_fd == -EFBIG ? "; raise the limit (ulimit -f)" : "");
     }
     return environment_set(&run->options, run->session_fd, &run->libraries);
 }
@@ -172,6 +173,7 @@ static void report(const struct run *run, const struct ending *ending)
     if (run->session) {
         session_sum(run->session, &report.sum);
         report.processes = atomic_read_relaxed(&run->session->processes_total); /* a count */
+        report.unmanaged = atomic_read_relaxed(&run->session->unmanaged);       /* likewise */
     }
     if (run->options.stats) {
         stats_file_write(&run->stats, &report);

@@ -110,6 +110,7 @@ static void write_ending(FILE *to, const struct report *r)
     }
     fprintf(to, "  \"wall_seconds\": %.6f,\n", r->wall_seconds);
     write_number(to, "processes", r->processes);
+    write_number(to, "processes_unmanaged", r->unmanaged);
     fprintf(to, "  \"managed\": %s,\n", r->sum.managed ? "true" : "false");
 }
 

@@ -80,6 +80,9 @@ static void explain_region(int error, struct message *message)
                     "this kernel has no userfaultfd, without which no memory can be managed; use one with "
                     "CONFIG_USERFAULTFD, or let the program run unmanaged: --force (UZSWAP_FORCE=1)",
                     NULL);
+    } else if (error == -EMFILE || error == -ENFILE) {
+        message_set(message, "no descriptors for the managed memory: ", error_text(error),
+                    "; raise the limit (ulimit -n)", NULL);
     } else {
         message_set(message, "no address space for the managed memory: ", error_text(error),
                     "; is it limited (ulimit -v)?", NULL);

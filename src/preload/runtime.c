@@ -42,7 +42,8 @@ struct runtime runtime = {.userfaultfd_device = -1};
 struct start {
     const struct run_options *options; /* NULL: in a forked child */
     int socket;                        /* in a forked child: the descriptors come from here */
-    uint32_t done;                     /* 1 once `error` is set; atomic, slept on */
+    bool is_descendant; /* a program that `uzswap run` started, or a child of it, has exec'ed this one */
+    uint32_t done;      /* 1 once `error` is set; atomic, slept on */
     int error;
     struct message message;
 };
@@ -220,10 +221,13 @@ static int start_with(const struct run_options *options)
     lock_violation = stop_at_violation;
 #endif
     const char *path = getenv(SESSION_ENVIRONMENT);
-    int error = path ? session_open(path, &runtime.session) : -ENOENT;
-    if (error) {
+    bool is_watched = path && !session_open(path, &runtime.session);
+    int error = 0;
+    if (!is_watched) {
         error = session_create_private(&runtime.session); /* nobody watches; that is no reason not to run */
     }
+    /* Relaxed: a count. A session that cannot be opened any more (another user, no /proc) had its first program. */
+    start.is_descendant = path && (!is_watched || atomic_read_relaxed(&runtime.session->processes_total));
     runtime.account.most = (int64_t)options->memory;
     runtime.memory.account = &runtime.account;
     runtime_thread_init(&runtime.memory);
@@ -237,14 +241,42 @@ static int start_with(const struct run_options *options)
     return error;
 }
 
-/* The program runs on without us, or not at all. */
-static void give_up(bool force)
+/* The programs that this one starts will not try, nor say again what stands in the way. */
+static void forget_environment(void)
 {
+    static const char name[] = "UZSWAP_MEMORY=";
+    char **to = environ;
+    for (char **from = environ; *from; from++) {
+        if (strncmp(*from, name, sizeof name - 1) != 0) {
+            *to++ = *from;
+        }
+    }
+    *to = NULL;
+}
+
+/*
+ * The program runs on without us, or not at all. Not at all is for the one that the user started: he can choose. A
+ * program of which it consists further down (run as another user, within narrower limits) must work as it does
+ * without us.
+ */
+static void give_up(const struct run_options *options)
+{
+    if (start.is_descendant) {
+        forget_environment();
+        if (runtime.session) {
+            atomic_add_relaxed(&runtime.session->unmanaged, 1);
+        }
+        if (options->quiet) {
+            return;
+        }
+    }
     message_write(&start.message);
-    if (!force) {
+    if (!options->force && !start.is_descendant) {
         sys_call3(SYS_exit_group, EXIT_FAILED, 0, 0);
     }
-    message_set(&start.message, "--force: the program runs unmanaged", NULL);
+    message_set(&start.message, start.is_descendant ? "" : "--force: ", program_invocation_short_name,
+                " runs unmanaged", start.is_descendant ? ", and so do the programs that it starts" : "",
+                NULL);
     message_write(&start.message);
 }
 
@@ -262,7 +294,7 @@ static enum runtime_state start_from_environment(void)
         error = start_with(&options);
     }
     if (error) {
-        give_up(options.force);
+        give_up(&options);
         return RUNTIME_OFF;
     }
     return RUNTIME_ON;

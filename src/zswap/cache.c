@@ -81,7 +81,7 @@ int cache_open(struct cache *cache, const struct cache_settings *s, struct cache
 {
     struct zswap_options options;
     *cache = (struct cache){0};
-    EXPLAIN(error, "no memory for the cache's tables");
+    EXPLAIN(error, "no address space for the cache's tables; is it limited (ulimit -v, ulimit -d)?");
     size_t pages = (size_t)s->memory->account->most / PAGE_BYTES;
     size_t slots = max_size(pages / PAGES_PER_SLOT, SLOTS_LEAST) + SLOTS_IN_FLIGHT;
     int result = open_device(cache, s, error);
