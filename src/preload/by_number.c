@@ -8,6 +8,7 @@
  *                      |
  *                     yes -> serve_by_number: to interpose*.c, or fork_by_number
  */
+#include "preload/filters.h"
 #include "preload/fork.h"
 #include "preload/interpose.h"
 
@@ -54,6 +55,8 @@ static long serve(long number, long *a)
         return call_ioctl((int)a[0], (unsigned long)a[1], (void *)a[2]);
     case SYS_shmat:
         return call_shmat((int)a[0], (const void *)a[1], (int)a[2]);
+    case SYS_seccomp:
+        return filters_install((unsigned)a[0], (unsigned)a[1], (void *)a[2]);
     case SYS_exit_group:
         runtime_publish_figures();
         return sys_call3(SYS_exit_group, a[0], 0, 0);
@@ -74,12 +77,13 @@ static long serve(long number, long *a)
     (1ull << (SYS_mlock - 128) | 1ull << (SYS_munlock - 128) | 1ull << (SYS_mlockall - 128) |                \
      1ull << (SYS_munlockall - 128))
 #define WORD3 (1ull << (SYS_exit_group - 192))
+#define WORD4 (1ull << (SYS_seccomp - 256))
 #define WORD5 (1ull << (SYS_mlock2 - 320) | 1ull << (SYS_pkey_mprotect - 320))
 #define WORD6 (1ull << (SYS_clone3 - 384))
 
 /* Bit n: number n is served here. */
 __attribute__((visibility("hidden"), used)) const uint64_t uzswap_served_numbers[NUMBERS / 64] = {
-    [0] = WORD0, [2] = WORD2, [3] = WORD3, [5] = WORD5, [6] = WORD6};
+    [0] = WORD0, [2] = WORD2, [3] = WORD3, [4] = WORD4, [5] = WORD5, [6] = WORD6};
 
 long uzswap_serve_by_number(long number, long a, long b, long c, long d, long e, long f);
 __attribute__((visibility("hidden"), used)) long uzswap_serve_by_number(long number, long a, long b, long c,

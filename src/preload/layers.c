@@ -15,6 +15,7 @@
 #include "base/sys.h"
 #include "preload/credit.h"
 #include "preload/descriptors.h"
+#include "preload/filters.h"
 #include "preload/runtime.h"
 #include "preload/tree.h"
 
@@ -117,6 +118,11 @@ static int build_region(const struct run_options *o, struct message *message)
 
 int layers_build(const struct run_options *options, struct message *message)
 {
+    const char *refused = filters_allow_us();
+    if (refused) {
+        message_set(message, "a seccomp filter refuses ", refused, ", which managing memory needs", NULL);
+        return -EPERM;
+    }
     int error = descriptors_begin();
     if (error) {
         message_set(message, "no descriptors for the runtime: ", error_text(error), NULL);
@@ -154,6 +160,9 @@ no_region:
  * it opens new ones, and may not close numbers that it had. */
 int layers_fork_child(void)
 {
+    if (filters_allow_us()) {
+        return -EPERM;
+    }
     int error = zswap_fork_child(runtime.cache.zswap);
     runtime.inherited_descriptors = descriptors_open();
     error = error ? error : region_fork_child(runtime.arena.region, runtime.userfaultfd_device);

@@ -82,6 +82,17 @@ static struct runtime_thread threads[RUNTIME_THREADS];
 /* Zero in every thread that libc made. */
 static __thread uint8_t is_runtime_thread __attribute__((tls_model("initial-exec")));
 
+int runtime_thread_any_tid(void)
+{
+    for (unsigned i = 0; i < RUNTIME_THREADS; i++) {
+        uint32_t tid = atomic_read_acquire(&threads[i].used) ? atomic_read_acquire(&threads[i].tid) : 0;
+        if (tid) {
+            return (int)tid;
+        }
+    }
+    return 0;
+}
+
 bool runtime_thread_is_self(void)
 {
     return is_runtime_thread;

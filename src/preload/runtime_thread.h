@@ -28,6 +28,9 @@ void runtime_thread_set_member(const struct membership *member);
 /* As thread_ops_runtime.start, but the thread has a descriptor table of its own, a copy of the caller's. */
 int runtime_thread_start_private(struct thread *t, void (*run)(void *), void *argument, const char *name);
 
+/* The tid of one of them. */
+int runtime_thread_any_tid(void);
+
 /* Is the calling thread one of these? */
 bool runtime_thread_is_self(void);
 
