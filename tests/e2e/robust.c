@@ -860,6 +860,15 @@ static void test_exec_after_setuid(void)
     work_everywhere();
 }
 
+/* Not a test: robust.sh kills it. */
+static void wait_to_be_killed(void)
+{
+    begin();
+    printf("%d\n", (int)getpid());
+    fflush(stdout);
+    pause();
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
@@ -918,6 +927,9 @@ int main(int argc, char *argv[])
             tests[i].run();
             return 0;
         }
+    }
+    if (argc > 1 && !strcmp(argv[1], "wait")) {
+        wait_to_be_killed();
     }
     return argc < 2 ? 0 : 2;
 }

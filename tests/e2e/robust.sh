@@ -64,4 +64,41 @@ for limit in nofile=5 nofile=8 nofile=12 nofile=32 as=1000000000 as=100000000 da
     check "$limit before the start" limited --$limit
 done
 
+# ---- what is done from outside
+
+full=/dev/full
+status_with_full_streams() {
+    timeout 30 "$UZSWAP" run sh -c 'echo lost; exit 7' > $full 2> $full
+    [ $? = 7 ]
+}
+check 'full standard streams: the status is the program'"'"'s' status_with_full_streams
+stats_to_full() {
+    timeout 30 "$UZSWAP" run --quiet --stats $full sh -c 'exit 7' 2> "$work/errors"
+    [ $? = 7 ] && grep -q "uzswap: --stats $full: could not be written: No space left on device" "$work/errors"
+}
+check 'a full disk under --stats is said, and the status is the program'"'"'s' stats_to_full
+summary_to_nobody() {
+    { timeout 30 "$UZSWAP" run sh -c 'sleep 0.5; exit 7' 2>&1 > "$work/nothing"; echo $? > "$work/status"; } | true
+    [ "$(cat "$work/status")" = 7 ]
+}
+check 'a summary that nobody reads' summary_to_nobody
+streams_closed() {
+    timeout 60 "$UZSWAP" run --memory 16M "$PROGRAMS/robust" close_range <&- >&- 2>&-
+}
+check 'all streams closed' streams_closed
+
+killed_leaves_nothing() {
+    timeout 60 "$UZSWAP" run --quiet --memory 16M --swap "file:$work" "$PROGRAMS/robust" wait > "$work/pid" &
+    for _ in $(seq 200); do
+        [ ! -s "$work/pid" ] || break
+        sleep 0.05
+    done
+    kill -KILL "$(cat "$work/pid")"
+    wait $!
+    [ $? = 137 ] || { say "not ended by SIGKILL"; return 1; }
+    [ ! -e "/proc/$(cat "$work/pid")" ] || { say "the process is still there"; return 1; }
+    ! ls -l /proc/[0-9]*/fd 2> "$work/errors" | grep -F "$work/" | grep deleted
+}
+check 'kill -9 leaves no process and no swap file' killed_leaves_nothing
+
 finish
