@@ -8,6 +8,7 @@
  *                      |
  *                     yes -> serve_by_number: to interpose*.c, or fork_by_number
  */
+#include "preload/exit_thread.h"
 #include "preload/filters.h"
 #include "preload/fork.h"
 #include "preload/interpose.h"
@@ -57,6 +58,8 @@ static long serve(long number, long *a)
         return call_shmat((int)a[0], (const void *)a[1], (int)a[2]);
     case SYS_seccomp:
         return filters_install((unsigned)a[0], (unsigned)a[1], (void *)a[2]);
+    case SYS_exit:
+        return exit_thread(a[0]);
     case SYS_exit_group:
         runtime_publish_figures();
         return sys_call3(SYS_exit_group, a[0], 0, 0);
@@ -72,7 +75,7 @@ static long serve(long number, long *a)
 #define WORD0                                                                                                \
     (1ull << SYS_mmap | 1ull << SYS_munmap | 1ull << SYS_mprotect | 1ull << SYS_madvise |                    \
      1ull << SYS_mremap | 1ull << SYS_mincore | 1ull << SYS_msync | 1ull << SYS_brk | 1ull << SYS_ioctl |    \
-     1ull << SYS_shmat | 1ull << SYS_clone | 1ull << SYS_fork)
+     1ull << SYS_shmat | 1ull << SYS_clone | 1ull << SYS_fork | 1ull << SYS_exit)
 #define WORD2                                                                                                \
     (1ull << (SYS_mlock - 128) | 1ull << (SYS_munlock - 128) | 1ull << (SYS_mlockall - 128) |                \
      1ull << (SYS_munlockall - 128))

@@ -93,6 +93,16 @@ int runtime_thread_any_tid(void)
     return 0;
 }
 
+bool runtime_thread_has_tid(int tid)
+{
+    bool found = false;
+    for (unsigned i = 0; i < RUNTIME_THREADS; i++) {
+        found |=
+            atomic_read_acquire(&threads[i].used) && atomic_read_acquire(&threads[i].tid) == (uint32_t)tid;
+    }
+    return found;
+}
+
 bool runtime_thread_is_self(void)
 {
     return is_runtime_thread;

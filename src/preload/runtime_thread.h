@@ -31,6 +31,9 @@ int runtime_thread_start_private(struct thread *t, void (*run)(void *), void *ar
 /* The tid of one of them. */
 int runtime_thread_any_tid(void);
 
+/* Is it the tid of one of them? */
+bool runtime_thread_has_tid(int tid);
+
 /* Is the calling thread one of these? */
 bool runtime_thread_is_self(void);
 

@@ -24,7 +24,7 @@ family() {
 
 # No swap file that is deleted and still open: a member that lives on would hold one.
 nothing_is_left() {
-    ! ls -l /proc/[0-9]*/fd 2> "$work/errors" | grep -F "$work/"
+    ! ls -l /proc/[0-9]*/fd 2> /dev/null | grep -F "$work/" | grep deleted
 }
 
 check 'pages compressed on the device' family 1500 1

@@ -839,6 +839,34 @@ static void test_seccomp_all_threads_refused(void)
     work_where_fork_may_fail();
 }
 
+/* ---- ends */
+
+static void *exit_by_number(void *argument)
+{
+    syscall(SYS_exit, (int)(intptr_t)argument);
+    return NULL;
+}
+
+/* The thread ends; with the last one the process. */
+static void test_exit_of_threads(void)
+{
+    begin();
+    pthread_t thread;
+    MUST(pthread_create(&thread, NULL, exit_by_number, NULL) == 0);
+    MUST(pthread_join(thread, NULL) == 0);
+    work();
+    for (int i = 0; i < 2; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            work();
+            i ? exit_by_number((void *)5) : pthread_exit(NULL);
+        }
+        int status = status_of(pid);
+        MUST(WIFEXITED(status) && WEXITSTATUS(status) == (i ? 5 : 0));
+    }
+    work_everywhere();
+}
+
 /* ---- exec */
 
 static void test_empty_environment(void)
@@ -914,6 +942,7 @@ static const struct {
     {"seccomp_traps", test_seccomp_traps},
     {"seccomp_all_threads", test_seccomp_all_threads},
     {"seccomp_all_threads_refused", test_seccomp_all_threads_refused},
+    {"exit_of_threads", test_exit_of_threads},
     {"empty_environment", test_empty_environment},
     {"exec_after_setuid", test_exec_after_setuid},
 };
