@@ -6,6 +6,7 @@
  *   fork               the tests, as TAP
  *   fork device        writes a line to standard output whenever somebody may look at its figures, and goes on at a
  *                      line from standard input: memory filled; a child has filled its own; the child was killed
+ *   fork refused       passes if a fork answers EAGAIN, and nothing else comes of it
  *   fork time MIB      what a fork takes with so much memory that is out, as the median of nine
  */
 #include "tests/harness.h"
@@ -452,6 +453,25 @@ static int show_device(void)
     return wrong_mixed(at) != 0;
 }
 
+/* ---- fork refused */
+
+static int show_refusal(void)
+{
+    char *at = make_mixed();
+    for (int i = 0; i < 3; i++) {
+        pid_t child = fork();
+        if (!child) {
+            _exit(0);
+        }
+        CHECK_EQUAL(child, -1);
+        CHECK_EQUAL(errno, EAGAIN);
+    }
+    CHECK_EQUAL(waitpid(-1, NULL, 0), -1);
+    CHECK_EQUAL(errno, ECHILD);
+    CHECK_EQUAL(wrong_mixed(at), 0);
+    return harness_failures != 0;
+}
+
 /* ---- fork time */
 
 static int compare(const void *a, const void *b)
@@ -490,6 +510,9 @@ int main(int argc, char *argv[])
 {
     if (argc == 2 && strcmp(argv[1], "device") == 0) {
         return show_device();
+    }
+    if (argc == 2 && strcmp(argv[1], "refused") == 0) {
+        return show_refusal();
     }
     if (argc == 3 && strcmp(argv[1], "time") == 0) {
         return show_time((size_t)atol(argv[2]) * MIB);

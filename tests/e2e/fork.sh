@@ -35,6 +35,13 @@ look() {
     echo on >&4
 }
 
+# One process's share of the address space for what it would note of a device of 8 TiB is all there is.
+refused() {
+    (ulimit -v 62000000 && "$UZSWAP" run --quiet --memory 16M --swap "file:$work/swap" --swap-size 8T \
+        -- "$PROGRAMS/fork" refused)
+}
+check 'without a seat in the swap map, fork answers EAGAIN' refused
+
 mkfifo "$work/to" "$work/from"
 run_fork 16M "$work/from" device < "$work/to" &
 run=$!

@@ -47,7 +47,8 @@ struct fixture_options {
     void (*page_lost)(void *context, void *address, int error);
     void *context;
     bool incompressible;
-    bool family; /* it may be forked: the test is a member (tests/support/members.h), as are all threads that touch it */
+    bool
+        family; /* it may be forked: the test is a member (tests/support/members.h), as are all threads that touch it */
     /* What region_create answered is for the test to look at; on failure fixture_close is still to be called. */
     bool may_fail;
 };

@@ -184,6 +184,27 @@ TEST(a_burial_takes_the_dead_s_uses_and_memory)
     tear_down();
 }
 
+/* A page of the shared memory is there until it is given back, whoever has it mapped. */
+static bool has_memory(const struct swap_map *map, uint32_t seat)
+{
+    unsigned char here = 0;
+    CHECK_EQUAL(mincore(map->holds.slots + seat * map->seat_words * sizeof(uint64_t), PAGE_BYTES, &here), 0);
+    return here & 1;
+}
+
+TEST(the_dead_s_bits_go_back_to_the_kernel)
+{
+    struct swap_map *parent = set_up(SLOTS);
+    CHECK_EQUAL(alloc_one(parent, 9), 0);
+    struct swap_map *child = fork_well(parent);
+    CHECK(has_memory(parent, child->seat));
+    kill_player(child);
+    CHECK_EQUAL(swap_map_bury_dead(parent), 1);
+    CHECK(!has_memory(parent, child->seat));
+    CHECK(has_memory(parent, parent->seat));
+    tear_down();
+}
+
 TEST(a_map_outlives_its_founder)
 {
     struct swap_map *parent = set_up(SLOTS);
@@ -641,6 +662,7 @@ int main(void)
     RUN(a_sum_is_the_family_s);
     RUN(the_dead_are_buried_when_the_map_is_full);
     RUN(a_burial_takes_the_dead_s_uses_and_memory);
+    RUN(the_dead_s_bits_go_back_to_the_kernel);
     RUN(a_map_outlives_its_founder);
     RUN(a_fork_by_the_dead_counts_until_they_are_buried);
     RUN(without_a_seat_there_is_no_fork);
