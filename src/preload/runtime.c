@@ -53,15 +53,13 @@ static struct start start; /* one start at a time; not on a stack that may be ma
 /* A few pages too many for a moment are nothing to worry anybody with. */
 static void warn_over_budget(void)
 {
-    static bool said;
     uint64_t over = runtime.process->over_budget_bytes;
     char excess[16], budget[16];
     struct message m;
     size_t most = (size_t)runtime.memory.account->most;
-    if (over < most / OVER_BUDGET_SHARE || said) {
+    if (over < most / OVER_BUDGET_SHARE || atomic_swap_acq_rel(&runtime.session->warned, 1)) {
         return;
     }
-    said = true;
     message_set(
         &m, "the budget of ", size_format(most, budget), " cannot be held (", size_format(over, excess),
         " above it): pages are pinned, or the swap device is full or missing. The program goes on.", NULL);

@@ -6,14 +6,16 @@
 #include "base/budget_policy.h"
 #include "region/internal.h"
 
-/* Small members of a tree do not set room aside for writeback; the tree's reserve has it. */
-#define ASIDE_LIMIT_LEAST ((size_t)4 << 20)
+/* A small member of a tree does not set room aside for writeback, which would be much of what it has; the tree's reserve
+ * has it. */
+#define ASIDE_LIMIT_LEAST ((size_t)16 << 20)
 
 void marks_set(struct region *r, size_t reach)
 {
     size_t limit = account_limit(r->account);
     struct budget_marks marks = budget_marks_of(limit);
-    size_t aside = limit < ASIDE_LIMIT_LEAST ? 0 : zswap_set_aside(r->zswap);
+    bool is_small = limit < (size_t)r->account->most && limit < ASIDE_LIMIT_LEAST;
+    size_t aside = is_small ? 0 : zswap_set_aside(r->zswap);
     size_t target = min_size(max_size(limit / 16 / CLUSTER_BYTES, 2), r->staging.clusters / 2);
     atomic_set_relaxed(&r->reach, reach);
     atomic_set_relaxed(&r->aside, aside);
