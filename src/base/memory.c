@@ -93,6 +93,12 @@ void memory_collapse(void *at, size_t bytes)
     }
 }
 
+void memory_split(void *at, size_t bytes)
+{
+    /* Asked to age a part of a huge page, the kernel splits it first. Contents stay. */
+    sys_madvise(at, bytes, MADV_COLD);
+}
+
 bool memory_commit(struct memory *m, size_t bytes, enum account_kind kind)
 {
     if (injected_failure(m)) {

@@ -37,6 +37,10 @@ void memory_unreserve(struct memory *m, void *at, size_t bytes);
  * reached faster, and costs no more. Best effort; takes milliseconds a huge page. */
 void memory_collapse(void *at, size_t bytes);
 
+/* Makes small pages of a huge one that [at, at + bytes) is part of, so that memory_release gives this part back and not
+ * only once the kernel wants memory. Best effort; takes a fifth of a millisecond. */
+void memory_split(void *at, size_t bytes);
+
 /* Charges reserved memory that is about to be touched; false if there is none. */
 bool memory_commit(struct memory *m, size_t bytes, enum account_kind kind);
 

@@ -46,7 +46,7 @@
  * any time, so the LRU would mean nothing. Compaction makes room from what the LRU has chosen.
  *
  * Limits. A chain that loses all but one object holds up to 64 KiB until somebody compacts. Address space is
- * 16/9 + 16/12 of the pool's greatest size. 2.5 TiB is the most that handles can name.
+ * 1 + 16/9 + 16/12 of the pool's greatest size. 1.9 TiB is the most that handles can name.
  *
  * Why no caches for threads: a class's lock is held for some 50 ns, a store's compression takes 2000 and more, and
  * sizes spread over a hundred classes.
@@ -217,7 +217,7 @@ static int take_in_new_chain(struct zs *z, unsigned class, uint64_t owner, uint6
 {
     const struct zs_shape *shape = &z->shapes[class];
     struct zs_class *c = &z->classes[class];
-    uint32_t chain = zs_source_take(z, shape->owners_outside ? ZS_RAW : ZS_PACKED);
+    uint32_t chain = zs_source_take(z, zs_shape_kind(shape));
     if (!chain) {
         return -ENOMEM;
     }
@@ -303,11 +303,15 @@ size_t zs_free(struct zs *z, uint64_t handle)
 
 static int create_tables(struct zs *z, const uint64_t chains[ZS_KINDS])
 {
-    int error = sparse_init(&z->chains, z->memory, chains[ZS_PACKED] + chains[ZS_RAW] + 1,
-                            sizeof(struct zs_chain), ACCOUNT_TABLES);
+    int error =
+        sparse_init(&z->chains, z->memory, zs_numbers(chains), sizeof(struct zs_chain), ACCOUNT_TABLES);
     if (!error) {
         error = sparse_init(&z->raw_owners, z->memory, chains[ZS_RAW], sizeof(struct zs_raw_owners),
                             ACCOUNT_TABLES);
+    }
+    if (!error) {
+        error = sparse_init(&z->blocks, z->memory, z->source.ranges[ZS_PACKED].first / ZS_BLOCK_CHAINS + 1,
+                            sizeof(uint32_t), ACCOUNT_TABLES);
     }
     z->classes = memory_map(z->memory, z->class_count * sizeof z->classes[0], ACCOUNT_TABLES);
     if (error || !z->classes) {
@@ -322,6 +326,7 @@ static int create_tables(struct zs *z, const uint64_t chains[ZS_KINDS])
 static void destroy_tables(struct zs *z)
 {
     memory_unmap(z->memory, z->classes, z->class_count * sizeof z->classes[0], ACCOUNT_TABLES);
+    sparse_destroy(&z->blocks);
     sparse_destroy(&z->raw_owners);
     sparse_destroy(&z->chains);
 }
@@ -338,8 +343,11 @@ static int zs_create(struct pool **pool, struct memory *memory, size_t max_bytes
     /* A chain that is not wholly reached, and so may be short, is the only one of its class, but for what threads
      * open at the same time: some more chains than full ones have room for. */
     uint64_t pages = max_bytes / PAGE_BYTES + (max_bytes % PAGE_BYTES != 0);
-    uint64_t chains[ZS_KINDS] = {pages / ZS_CHAIN_PAGES_MIN + 4ull * z->class_count,
-                                 pages / ZS_RAW_SLOTS + 256};
+    uint64_t chains[ZS_KINDS] = {
+        [ZS_SMALL] = pages / ZS_CHAIN_PAGES + 4ull * ZS_SMALL_BYTES / ZS_UNIT_BYTES,
+        [ZS_PACKED] = pages / ZS_CHAIN_PAGES_MIN + 4ull * z->class_count,
+        [ZS_RAW] = pages / ZS_RAW_SLOTS + 256,
+    };
     int error = zs_source_init(z, pages, chains);
     if (error) {
         goto unmap;
@@ -378,6 +386,9 @@ static int zs_alloc(struct pool *pool, size_t bytes, uint64_t owner, uint64_t *h
     int error = take(z, class, owner, handle);
     if (unlikely(error) && zs_source_trim(z)) { /* what the reserve held counted against the limit */
         error = take(z, class, owner, handle);
+    }
+    if (unlikely(atomic_read_relaxed(&z->source.ripe_block))) {
+        zs_huge_collapse(z);
     }
     return error;
 }

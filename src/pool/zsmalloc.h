@@ -26,6 +26,9 @@
 #define ZS_CHAIN_PAGES_MIN (ZS_CHAIN_PAGES / 2 + 1) /* of a full one */
 #define ZS_CHAIN_BYTES (ZS_CHAIN_PAGES << PAGE_SHIFT)
 
+#define ZS_SMALL_BYTES 256               /* slots of up to so many are small: zsmalloc_huge.c */
+#define ZS_BLOCK_BYTES ((size_t)2 << 20) /* of chains of small slots: a huge page */
+#define ZS_BLOCK_CHAINS ((uint32_t)(ZS_BLOCK_BYTES / ZS_CHAIN_BYTES))
 #define ZS_RAW_SLOTS 12 /* of a chain of raw pages */
 #define ZS_CLASSES_MAX 256
 #define ZS_GROUPS 8
@@ -33,7 +36,7 @@
 
 /*
  * A handle: the object's address, in units, from where chain 0 would be; so `map` needs nothing else. Never 0, as chain
- * numbers begin at 1.
+ * numbers begin at 32.
  *
  *    38             12 11            0
  *   |  chain number   |  unit in chain |
@@ -96,9 +99,9 @@ struct zs_run {
     uint32_t pages;  /* with memory, in all of them */
 };
 
-/* Chains of raw pages have numbers of their own, all in a row: so the table of their owners is as long as there are
- * such chains. */
-enum zs_kind { ZS_PACKED, ZS_RAW, ZS_KINDS };
+/* Chains of each kind have numbers of their own, all in a row. Those of small slots: so they fill huge pages. Those of raw pages: so
+ * the table of their owners is as long as there are such chains. */
+enum zs_kind { ZS_SMALL, ZS_PACKED, ZS_RAW, ZS_KINDS };
 
 /* Chains first .. first + total - 1. In the set, they are numbers 1 .. total. */
 struct zs_range {
@@ -113,6 +116,7 @@ struct zs_source {
     char *base;           /* immutable; where chain 0 would be, which is never used */
     uint32_t pages_max;   /* immutable; that may hold memory at one time */
     uint32_t reserve_max; /* immutable; less in a small pool */
+    uint32_t ripe_block;  /* of small slots: to be collapsed, 0 = none; atomic */
 
     /* From here on written by whoever's chain grows, while all read what stands above. */
     uint32_t held __attribute__((aligned(64))); /* pages with memory; atomic */
@@ -122,6 +126,7 @@ struct zs_source {
     uint32_t reserve_count;               /* Guard: lock */
     uint32_t reserve[ZS_RESERVE_MAX + 1]; /* empty chains with memory, highest first. Guard: lock */
     struct zs_range ranges[ZS_KINDS];
+    struct mutex huge_lock; /* zsmalloc_huge.c */
 };
 
 struct zs {
@@ -132,6 +137,7 @@ struct zs {
     uint32_t compact_next;    /* the class that compaction looks at next; atomic hint */
     struct sparse chains;     /* struct zs_chain by chain number */
     struct sparse raw_owners; /* struct zs_raw_owners by zs_raw_index. Guard: the class's lock */
+    struct sparse blocks;     /* uint32_t by ZS_BLOCK_CHAINS chains of small slots; atomic; zsmalloc_huge.c */
     struct zs_source source;
 
     struct zs_shape shapes[ZS_CLASSES_MAX]; /* immutable */
@@ -199,7 +205,20 @@ static inline unsigned zs_group_of(const struct zs_shape *shape, unsigned used)
 
 static inline enum zs_kind zs_kind(const struct zs_source *source, uint32_t chain)
 {
-    return chain < source->ranges[ZS_RAW].first ? ZS_PACKED : ZS_RAW;
+    return chain < source->ranges[ZS_PACKED].first ? ZS_SMALL
+           : chain < source->ranges[ZS_RAW].first  ? ZS_PACKED
+                                                   : ZS_RAW;
+}
+
+static inline enum zs_kind zs_shape_kind(const struct zs_shape *shape)
+{
+    return shape->owners_outside ? ZS_RAW : shape->slot_bytes <= ZS_SMALL_BYTES ? ZS_SMALL : ZS_PACKED;
+}
+
+/* How many chain numbers that makes, with those that are never used. */
+static inline uint64_t zs_numbers(const uint64_t chains[ZS_KINDS])
+{
+    return ZS_BLOCK_CHAINS + chains[ZS_SMALL] + chains[ZS_PACKED] + chains[ZS_RAW];
 }
 
 /* 1 .. total */
@@ -251,6 +270,19 @@ bool zs_source_is_free(const struct zs *z, uint32_t chain);
 /* Is the chain a class's? With nothing being released. Guard: the source's lock. */
 bool zs_source_is_taken(const struct zs *z, uint32_t chain);
 bool zs_source_consistent(const struct zs *z, uint64_t taken_pages, uint64_t taken_chains);
+
+/* zsmalloc_huge.c, for chains of small slots. What a chain needs before its first use; false if there is no memory. */
+bool zs_huge_prepare(struct zs *z, uint32_t chain);
+
+/* The chain has got the last of its pages. */
+void zs_huge_chain_full(struct zs *z, uint32_t chain);
+
+/* Pages of these chains are about to go back to the kernel. Calls it: hold no lock. */
+void zs_huge_break(struct zs *z, uint32_t first, uint32_t chains);
+
+/* Makes a huge page of the block that is ripe. The same. */
+void zs_huge_collapse(struct zs *z);
+bool zs_huge_consistent(const struct zs *z);
 
 /* zsmalloc.c, for compaction. Each asserts the class's lock. */
 void zs_list(struct zs *z, unsigned class, uint32_t chain, bool first);

@@ -18,6 +18,8 @@
  *    64 MiB       94.7 91.3 94.7      97.5 90.8 97.5      98.2 87.4 98.2      98.4 85.4 98.3
  *   256 MiB       94.8 93.4 94.8      97.8 94.9 97.8      98.6 93.7 98.6      98.9 92.7 98.9
  *
+ * Small slots are all in chains of 16 pages, which lose hardly more than 0.1 % at their ends (zsmalloc_huge.c).
+ *
  * Never less than 9 pages, so that the address space that chains take, 16 pages each, is never twice what they may
  * hold. (A length of up to 8 is no better than its double.)
  *
@@ -39,7 +41,8 @@ static unsigned slots_in(unsigned pages, unsigned bytes)
 static struct zs_shape best_shape(unsigned bytes)
 {
     struct zs_shape best = {.slot_bytes = (uint16_t)bytes, .pages = 1};
-    for (unsigned pages = ZS_CHAIN_PAGES_MIN; pages <= ZS_CHAIN_PAGES; pages++) {
+    unsigned shortest = bytes <= ZS_SMALL_BYTES ? ZS_CHAIN_PAGES : ZS_CHAIN_PAGES_MIN;
+    for (unsigned pages = shortest; pages <= ZS_CHAIN_PAGES; pages++) {
         unsigned slots = slots_in(pages, bytes);
         if (slots * best.pages > best.slots * pages) { /* more a page */
             best.pages = (uint8_t)pages;

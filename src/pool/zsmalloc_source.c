@@ -11,8 +11,9 @@
  *     +--------------------------------+---------------------------------------------------+
  *
  * All chains are of one length as far as addresses go, so any class can have any of them, and nothing is lost to
- * fragmentation; addresses cost nothing. Only chains of raw pages are kept apart, so that their numbers are
- * neighbours: their owners lie in a table by number, which would be full of holes otherwise.
+ * fragmentation; addresses cost nothing. Two kinds are kept apart. Chains of raw pages, so that their numbers are
+ * neighbours: their owners lie in a table by number, which would be full of holes otherwise. And those of small slots,
+ * which are all 16 pages long, so that they fill huge pages (zsmalloc_huge.c).
  *
  * The reserve and its rules are page_source's (see the head of page_source.h): empty chains gather in it; when it
  * overflows, its longest run of neighbours goes back to the kernel in one call, gaps included.
@@ -28,19 +29,21 @@
 
 static size_t range_bytes(const struct zs_source *source)
 {
-    return (1 + (size_t)source->ranges[ZS_PACKED].total + source->ranges[ZS_RAW].total) * ZS_CHAIN_BYTES;
+    const struct zs_range *last = &source->ranges[ZS_KINDS - 1];
+    return round_up(((size_t)last->first + last->total) * ZS_CHAIN_BYTES, ZS_BLOCK_BYTES);
 }
 
 int zs_source_init(struct zs *z, uint64_t pages_max, const uint64_t chains[ZS_KINDS])
 {
-    if (!pages_max || pages_max > UINT32_MAX || chains[ZS_PACKED] + chains[ZS_RAW] > ZS_CHAINS_MAX) {
+    if (!pages_max || pages_max > UINT32_MAX || zs_numbers(chains) > ZS_CHAINS_MAX) {
         return -EINVAL;
     }
     struct zs_source *source = &z->source;
     source->pages_max = (uint32_t)pages_max;
     source->reserve_max = (uint32_t)max_size(min_size(pages_max / ZS_CHAIN_PAGES / 64, ZS_RESERVE_MAX), 1);
     mutex_init(&source->lock, LOCK_RANK_POOL);
-    uint32_t first = 1;
+    mutex_init(&source->huge_lock, LOCK_RANK_POOL);
+    uint32_t first = ZS_BLOCK_CHAINS;
     for (int kind = 0; kind < ZS_KINDS; kind++) {
         source->ranges[kind] = (struct zs_range){.first = first, .total = (uint32_t)chains[kind]};
         first += source->ranges[kind].total;
@@ -100,7 +103,7 @@ uint32_t zs_source_take(struct zs *z, enum zs_kind kind)
         }
     }
     chain = range->first + number - 1;
-    if (!sparse_get_for_write(&z->chains, chain)) {
+    if (!sparse_get_for_write(&z->chains, chain) || (kind == ZS_SMALL && !zs_huge_prepare(z, chain))) {
         return 0;
     }
     if (fresh) {
@@ -138,6 +141,9 @@ bool zs_source_grow(struct zs *z, uint32_t chain, unsigned pages)
         return false;
     }
     record->pages = (uint8_t)pages;
+    if (pages == ZS_CHAIN_PAGES && zs_kind(&z->source, chain) == ZS_SMALL) {
+        zs_huge_chain_full(z, chain);
+    }
     return true;
 }
 
@@ -146,6 +152,9 @@ size_t zs_source_shrink(struct zs *z, uint32_t chain, unsigned pages)
     struct zs_chain *record = zs_chain(z, chain);
     unsigned less = record->pages - pages;
     size_t bytes = (size_t)less << PAGE_SHIFT;
+    if (zs_kind(&z->source, chain) == ZS_SMALL) {
+        zs_huge_break(z, chain, 1);
+    }
     memory_release(z->memory, zs_chain_address(z, chain) + ((size_t)pages << PAGE_SHIFT), bytes,
                    ACCOUNT_POOL);
     record->pages = (uint8_t)pages;
@@ -232,6 +241,9 @@ static size_t release(struct zs *z, struct zs_run run)
         return 0;
     }
     size_t bytes = (size_t)run.pages << PAGE_SHIFT;
+    if (zs_kind(source, run.first) == ZS_SMALL) {
+        zs_huge_break(z, run.first, run.chains);
+    }
     sys_madvise(zs_chain_address(z, run.first), (size_t)run.chains * ZS_CHAIN_BYTES, MADV_DONTNEED);
     account_uncharge(z->memory->account, ACCOUNT_POOL, bytes);
     atomic_sub_relaxed(&source->held, run.pages);
@@ -329,6 +341,7 @@ bool zs_source_consistent(const struct zs *z, uint64_t taken_pages, uint64_t tak
         given_out += range->high_water;
         good &= range->high_water <= range->total && page_set_consistent(&range->free, range->high_water);
     }
+    good &= zs_huge_consistent(z);
     if (source->releasing || given_out != chains || source->reserve_count > source->reserve_max) {
         fprintf(stderr,
                 "zsmalloc: %lu chains given out, %lu taken, in reserve or free, %u going, %u in reserve\n",
