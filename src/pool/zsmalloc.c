@@ -303,15 +303,15 @@ size_t zs_free(struct zs *z, uint64_t handle)
 
 static int create_tables(struct zs *z, const uint64_t chains[ZS_KINDS])
 {
-    int error =
-        sparse_init(&z->chains, z->memory, zs_numbers(chains), sizeof(struct zs_chain), ACCOUNT_TABLES);
+    int error = sparse_init(&z->chains, z->memory, zs_numbers_end(&z->source), sizeof(struct zs_chain),
+                            ACCOUNT_TABLES);
     if (!error) {
         error = sparse_init(&z->raw_owners, z->memory, chains[ZS_RAW], sizeof(struct zs_raw_owners),
                             ACCOUNT_TABLES);
     }
     if (!error) {
-        error = sparse_init(&z->blocks, z->memory, z->source.ranges[ZS_PACKED].first / ZS_BLOCK_CHAINS + 1,
-                            sizeof(uint32_t), ACCOUNT_TABLES);
+        error = sparse_init(&z->blocks, z->memory, chains[ZS_SMALL] / ZS_BLOCK_CHAINS + 1, sizeof(uint32_t),
+                            ACCOUNT_TABLES);
     }
     z->classes = memory_map(z->memory, z->class_count * sizeof z->classes[0], ACCOUNT_TABLES);
     if (error || !z->classes) {

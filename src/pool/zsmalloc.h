@@ -36,7 +36,7 @@
 
 /*
  * A handle: the object's address, in units, from where chain 0 would be; so `map` needs nothing else. Never 0, as chain
- * numbers begin at 32.
+ * numbers begin at 1.
  *
  *    38             12 11            0
  *   |  chain number   |  unit in chain |
@@ -101,7 +101,7 @@ struct zs_run {
 
 /* Chains of each kind have numbers of their own, all in a row. Those of small slots: so they fill huge pages. Those of raw pages: so
  * the table of their owners is as long as there are such chains. */
-enum zs_kind { ZS_SMALL, ZS_PACKED, ZS_RAW, ZS_KINDS };
+enum zs_kind { ZS_PACKED, ZS_RAW, ZS_SMALL, ZS_KINDS };
 
 /* Chains first .. first + total - 1. In the set, they are numbers 1 .. total. */
 struct zs_range {
@@ -205,9 +205,9 @@ static inline unsigned zs_group_of(const struct zs_shape *shape, unsigned used)
 
 static inline enum zs_kind zs_kind(const struct zs_source *source, uint32_t chain)
 {
-    return chain < source->ranges[ZS_PACKED].first ? ZS_SMALL
-           : chain < source->ranges[ZS_RAW].first  ? ZS_PACKED
-                                                   : ZS_RAW;
+    return chain < source->ranges[ZS_RAW].first     ? ZS_PACKED
+           : chain < source->ranges[ZS_SMALL].first ? ZS_RAW
+                                                    : ZS_SMALL;
 }
 
 static inline enum zs_kind zs_shape_kind(const struct zs_shape *shape)
@@ -215,10 +215,10 @@ static inline enum zs_kind zs_shape_kind(const struct zs_shape *shape)
     return shape->owners_outside ? ZS_RAW : shape->slot_bytes <= ZS_SMALL_BYTES ? ZS_SMALL : ZS_PACKED;
 }
 
-/* How many chain numbers that makes, with those that are never used. */
-static inline uint64_t zs_numbers(const uint64_t chains[ZS_KINDS])
+/* Chain numbers go from 1 up to here, not included; the last range ends there. */
+static inline uint32_t zs_numbers_end(const struct zs_source *source)
 {
-    return ZS_BLOCK_CHAINS + chains[ZS_SMALL] + chains[ZS_PACKED] + chains[ZS_RAW];
+    return source->ranges[ZS_KINDS - 1].first + source->ranges[ZS_KINDS - 1].total;
 }
 
 /* 1 .. total */

@@ -34,26 +34,32 @@
 /* A block's word: how many of its chains have all their pages, and was it collapsed since there was last none? */
 #define COLLAPSED (1u << 8)
 
-static uint32_t *word_of(const struct zs *z, uint32_t block)
+/* Blocks are known by the numbers of their first chains, multiples of ZS_BLOCK_CHAINS. */
+static uint32_t block_of(uint32_t chain)
 {
-    return (uint32_t *)z->blocks.slots + block;
+    return chain / ZS_BLOCK_CHAINS * ZS_BLOCK_CHAINS;
 }
 
-static char *address_of(const struct zs *z, uint32_t block)
+static uint32_t index_of(const struct zs *z, uint32_t block)
 {
-    return zs_chain_address(z, block * ZS_BLOCK_CHAINS);
+    return (block - z->source.ranges[ZS_SMALL].first) / ZS_BLOCK_CHAINS;
+}
+
+static uint32_t *word_of(const struct zs *z, uint32_t block)
+{
+    return (uint32_t *)z->blocks.slots + index_of(z, block);
 }
 
 bool zs_huge_prepare(struct zs *z, uint32_t chain)
 {
-    return sparse_get_for_write(&z->blocks, chain / ZS_BLOCK_CHAINS) != NULL;
+    return sparse_get_for_write(&z->blocks, index_of(z, block_of(chain))) != NULL;
 }
 
 /* Relaxed here and below: who acts on the count looks again under the lock; pages of a block that are not touched yet
  * read as zero, collapsed or not. */
 void zs_huge_chain_full(struct zs *z, uint32_t chain)
 {
-    uint32_t block = chain / ZS_BLOCK_CHAINS;
+    uint32_t block = block_of(chain);
     if (atomic_add_relaxed(word_of(z, block), 1) == ZS_BLOCK_CHAINS) {
         atomic_set_relaxed(&z->source.ripe_block, block);
     }
@@ -65,7 +71,7 @@ void zs_huge_collapse(struct zs *z)
     SCOPED_LOCK(&source->huge_lock);
     uint32_t block = atomic_swap_acq_rel(&source->ripe_block, 0);
     if (block && atomic_read_relaxed(word_of(z, block)) == ZS_BLOCK_CHAINS) {
-        memory_collapse(address_of(z, block), ZS_BLOCK_BYTES);
+        memory_collapse(zs_chain_address(z, block), ZS_BLOCK_BYTES);
         atomic_add_relaxed(word_of(z, block), COLLAPSED);
     }
 }
@@ -95,8 +101,8 @@ void zs_huge_break(struct zs *z, uint32_t first, uint32_t chains)
 {
     SCOPED_LOCK(&z->source.huge_lock);
     for (uint32_t chain = first, end; chain < first + chains; chain = end) {
-        uint32_t block = chain / ZS_BLOCK_CHAINS;
-        end = (uint32_t)min_size(first + chains, (block + 1) * ZS_BLOCK_CHAINS);
+        uint32_t block = block_of(chain);
+        end = (uint32_t)min_size(first + chains, block + ZS_BLOCK_CHAINS);
         break_block(z, block, chain, end);
     }
 }
@@ -107,12 +113,12 @@ bool zs_huge_consistent(const struct zs *z)
     mutex_assert_held(&z->source.lock);
     bool good = true;
     for (uint32_t i = 0; i < range->high_water; i += ZS_BLOCK_CHAINS) {
-        uint32_t full = 0, block = (range->first + i) / ZS_BLOCK_CHAINS;
+        uint32_t full = 0, block = range->first + i;
         for (uint32_t j = i; j < i + ZS_BLOCK_CHAINS && j < range->high_water; j++) {
             const struct zs_chain *record = sparse_get(&z->chains, range->first + j);
             full += record && record->pages == ZS_CHAIN_PAGES;
         }
-        const uint32_t *word = sparse_get(&z->blocks, block);
+        const uint32_t *word = sparse_get(&z->blocks, index_of(z, block));
         if (!word || (*word & ~COLLAPSED) != full || *word == COLLAPSED) {
             fprintf(stderr, "zsmalloc: block %u has %u full chains, and says %#x\n", block, full,
                     word ? *word : 0);

@@ -29,13 +29,13 @@
 
 static size_t range_bytes(const struct zs_source *source)
 {
-    const struct zs_range *last = &source->ranges[ZS_KINDS - 1];
-    return round_up(((size_t)last->first + last->total) * ZS_CHAIN_BYTES, ZS_BLOCK_BYTES);
+    return round_up((size_t)zs_numbers_end(source) * ZS_CHAIN_BYTES, ZS_BLOCK_BYTES);
 }
 
 int zs_source_init(struct zs *z, uint64_t pages_max, const uint64_t chains[ZS_KINDS])
 {
-    if (!pages_max || pages_max > UINT32_MAX || zs_numbers(chains) > ZS_CHAINS_MAX) {
+    uint64_t numbers = chains[ZS_PACKED] + chains[ZS_RAW] + ZS_BLOCK_CHAINS + chains[ZS_SMALL];
+    if (!pages_max || pages_max > UINT32_MAX || numbers > ZS_CHAINS_MAX) {
         return -EINVAL;
     }
     struct zs_source *source = &z->source;
@@ -43,8 +43,9 @@ int zs_source_init(struct zs *z, uint64_t pages_max, const uint64_t chains[ZS_KI
     source->reserve_max = (uint32_t)max_size(min_size(pages_max / ZS_CHAIN_PAGES / 64, ZS_RESERVE_MAX), 1);
     mutex_init(&source->lock, LOCK_RANK_POOL);
     mutex_init(&source->huge_lock, LOCK_RANK_POOL);
-    uint32_t first = ZS_BLOCK_CHAINS;
+    uint32_t first = 1;
     for (int kind = 0; kind < ZS_KINDS; kind++) {
+        first = kind == ZS_SMALL ? (uint32_t)round_up(first, ZS_BLOCK_CHAINS) : first;
         source->ranges[kind] = (struct zs_range){.first = first, .total = (uint32_t)chains[kind]};
         first += source->ranges[kind].total;
     }

@@ -10,14 +10,18 @@
 #include "tests/support/test_pool.h"
 
 /* What is known of an object, by its handle: live, how often it is mapped, and its length. */
-#define HANDLES (1u << 21)
-#define NEAR (HANDLES / 2) /* handles up to here; the others begin somewhere far, where raw pages do */
+#define HANDLES (1u << 22)
+#define NEAR                                                                                                 \
+    (HANDLES /                                                                                               \
+     4) /* handles up to here; the others begin somewhere far, where raw pages do, and small objects */
+#define FAR_BASES 3
 #define LIVE (1u << 31)
 #define POISON_MAX 64
 
 static uint32_t states[HANDLES]; /* atomic */
 static uint16_t lengths[HANDLES];
-static uint64_t far_base;                /* what the far ones are counted from, 0 = none was seen; atomic */
+static uint64_t
+    far_bases[FAR_BASES]; /* what NEAR far ones each are counted from, 0 = none was seen; atomic */
 static uint64_t misuses, objects, moves; /* atomic */
 static int64_t highest;                  /* place since the pool was made; atomic */
 static uint32_t one_in;                  /* atomic */
@@ -49,11 +53,16 @@ static uint64_t place_of(uint64_t handle)
     if (handle < NEAR) {
         return handle;
     }
-    uint64_t base = 0, first = handle - NEAR / 4;
-    if (atomic_cas_relaxed(&far_base, &base, first)) {
-        base = first;
+    for (unsigned i = 0; i < FAR_BASES; i++) {
+        uint64_t base = 0, first = handle - NEAR / 4;
+        if (atomic_cas_relaxed(&far_bases[i], &base, first)) {
+            base = first;
+        }
+        if (handle >= base && handle - base < NEAR) {
+            return (i + 1) * NEAR + (handle - base);
+        }
     }
-    return handle < base || handle - base >= HANDLES - NEAR ? 0 : NEAR + (handle - base);
+    return 0;
 }
 
 static bool is_known(uint64_t handle)
@@ -70,7 +79,7 @@ static int create(struct pool **pool, struct memory *memory, size_t max_bytes)
     if (!error) {
         memset(states, 0, (size_t)(atomic_read_relaxed(&highest) + 1) * sizeof states[0]);
         atomic_set_relaxed(&highest, 0);
-        atomic_set_relaxed(&far_base, 0);
+        memset(far_bases, 0, sizeof far_bases);
         atomic_set_relaxed(&objects, 0);
         atomic_set_relaxed(&moves, 0);
         (*pool)->ops = &restless_pool;
