@@ -93,7 +93,6 @@ struct region {
     size_t high_water;       /* above it the reclaim thread works ... */
     size_t low_water;        /* ... until it is down to this */
     size_t pool_limit_asked; /* what the pool may take while it can write back */
-    size_t reach;            /* what the limit could become */
     size_t aside;            /* what the marks leave for the cache's first writeback */
     uint32_t staging_target; /* clusters to keep waiting */
 

@@ -10,29 +10,37 @@
  * has it. */
 #define ASIDE_LIMIT_LEAST ((size_t)16 << 20)
 
-void marks_set(struct region *r, size_t reach)
+static void set_water_marks(struct region *r)
 {
     size_t limit = account_limit(r->account);
     struct budget_marks marks = budget_marks_of(limit);
     bool is_small = limit < (size_t)r->account->most && limit < ASIDE_LIMIT_LEAST;
     size_t aside = is_small ? 0 : zswap_set_aside(r->zswap);
-    size_t target = min_size(max_size(limit / 16 / CLUSTER_BYTES, 2), r->staging.clusters / 2);
-    atomic_set_relaxed(&r->reach, reach);
     atomic_set_relaxed(&r->aside, aside);
     atomic_set_relaxed(&r->hard_limit, marks.hard - aside);
     atomic_set_relaxed(&r->high_water, marks.high - aside);
     atomic_set_relaxed(&r->low_water, marks.low - aside);
-    atomic_set_relaxed(&r->staging_target, (uint32_t)target);
-    double part = (double)reach / (double)r->account->most;
-    atomic_set_relaxed(&r->pool_limit_asked, reach < (size_t)r->account->most
-                                                 ? (size_t)(part * (double)r->pool_whole)
-                                                 : r->pool_whole);
+}
+
+/* The pool's part of `bytes`. */
+static size_t pool_part(const struct region *r, size_t bytes)
+{
+    size_t most = (size_t)r->account->most;
+    return bytes < most ? (size_t)((double)bytes / (double)most * (double)r->pool_whole) : r->pool_whole;
+}
+
+void marks_set(struct region *r, size_t reach)
+{
+    size_t target = max_size(account_limit(r->account) / 16 / CLUSTER_BYTES, 2);
+    set_water_marks(r);
+    atomic_set_relaxed(&r->staging_target, (uint32_t)min_size(target, r->staging.clusters / 2));
+    atomic_set_relaxed(&r->pool_limit_asked, pool_part(r, reach));
 }
 
 void marks_refresh(struct region *r)
 {
     if (region_mark(&r->aside) && !zswap_set_aside(r->zswap)) {
-        marks_set(r, region_mark(&r->reach));
+        set_water_marks(r);
     }
 }
 
