@@ -286,7 +286,7 @@ static size_t warned_bytes;
 static void note_warning(void *context, size_t over_bytes)
 {
     (void)context;
-    warned_bytes = over_bytes;
+    atomic_set_relaxed(&warned_bytes, over_bytes);
     atomic_add_relaxed(&warnings, 1);
 }
 
@@ -304,9 +304,9 @@ static void overcommit(struct fixture_options o)
         uint64_t page = harness_random(&random) % f.pages;
         CHECK(fixture_is(&f, fixture_page(&f, page), page, 1));
     }
-    CHECK(f.account.peak <= f.account.limit);
-    if (f.account.peak > f.account.limit) {
-        printf("# peak %lld KiB, limit %lld\n", (long long)f.account.peak >> 10,
+    CHECK(atomic_read_relaxed(&f.account.peak) <= f.account.limit);
+    if (atomic_read_relaxed(&f.account.peak) > f.account.limit) {
+        printf("# peak %lld KiB, limit %lld\n", (long long)atomic_read_relaxed(&f.account.peak) >> 10,
                (long long)f.account.limit >> 10);
     }
     CHECK_EQUAL(fixture_stats(&f).over_budget_bytes, 0);
@@ -341,10 +341,10 @@ TEST(over_budget_the_program_goes_on_and_is_told_once)
     fixture_fill(&f, 0, f.pages, 1);
     CHECK_EQUAL(fixture_wrong(&f, 0, f.pages, 1), 0);
     CHECK_EQUAL(atomic_read_relaxed(&warnings), 1);
-    CHECK(warned_bytes > 0);
+    CHECK(atomic_read_relaxed(&warned_bytes) > 0);
     uint64_t over = fixture_stats(&f).over_budget_bytes;
-    CHECK(over > 0 && over <= (uint64_t)(f.account.peak - f.account.limit));
-    CHECK(over >= (uint64_t)(f.account.peak - f.account.limit) / 2);
+    CHECK(over > 0 && over <= (uint64_t)(atomic_read_relaxed(&f.account.peak) - f.account.limit));
+    CHECK(over >= (uint64_t)(atomic_read_relaxed(&f.account.peak) - f.account.limit) / 2);
     /* Room again: it is held to the budget again. */
     CHECK_EQUAL(region_discard(f.region, f.base, 20 * MIB), 0);
     CHECK_EQUAL(fixture_wrong(&f, 20 * MIB / PAGE_BYTES, 4 * MIB / PAGE_BYTES, 1), 0);

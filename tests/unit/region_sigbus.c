@@ -153,7 +153,7 @@ TEST(several_threads_serve_themselves_within_the_budget)
     for (unsigned i = 0; i < THREADS; i++) {
         pthread_join(threads[i], NULL);
     }
-    CHECK(f.account.peak <= f.account.limit);
+    CHECK(atomic_read_relaxed(&f.account.peak) <= f.account.limit);
     CHECK(fixture_stats(&f).evicted_pages > 0);
     CHECK_EQUAL(lost, 0);
     fixture_close(&f);
