@@ -31,7 +31,7 @@ static bool options_are_good(const struct zswap_options *o)
 
 /* A pool of any limit takes this much at most of the 47 bits of addresses that a program has; every pool's handles
  * reach as far. */
-#define POOL_ROOM_MAX ((size_t)1 << 41)
+#define POOL_ROOM_MAX ((size_t)7 << 38)
 
 /* Address space for the pool: the limit may be raised later, and is overshot a little while writes are in flight. */
 static size_t pool_room(size_t max_pool_bytes)

@@ -145,8 +145,10 @@ TEST(a_forked_child_can_have_threads_of_its_own)
     REQUIRE(child >= 0);
     if (!child) {
         struct look l = {0};
+        size_t stacks = account_total(&account);
         runtime_thread_fork_child();
-        bool good = account_total(&account) == 0 && thread_ops_runtime.start(&new, look, &l, "new") == 0;
+        bool good = thread_ops_runtime.start(&new, look, &l, "new") == 0;
+        good = good && account_total(&account) == stacks; /* it has the old one's stack */
         if (good) {
             thread_ops_runtime.join(&new);
         }
