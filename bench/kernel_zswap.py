@@ -9,11 +9,11 @@ import os
 import pathlib
 import subprocess
 
+import memory_cgroup
 from kernel_switch import KernelSwitch, Unavailable, write
 
 PARAMETERS = pathlib.Path("/sys/module/zswap/parameters")
 READAHEAD = pathlib.Path("/proc/sys/vm/page-cluster")
-CGROUP = pathlib.Path("/sys/fs/cgroup")
 SWAP_BYTES = 2 << 30
 
 
@@ -23,33 +23,6 @@ def set_parameter(undo, name, value):
     if old != value:
         write(path, value)
         undo.callback(path.write_text, old)
-
-
-def has_cgroup_v2():
-    controllers = CGROUP / "cgroup.controllers"
-    return controllers.exists() and "memory" in controllers.read_text().split()
-
-
-def make_cgroup(undo, limit):
-    """A new group limited to `limit` bytes; the file that takes its processes."""
-    if (CGROUP / "memory/memory.limit_in_bytes").exists():
-        parent, limit_name = CGROUP / "memory", "memory.limit_in_bytes"
-    elif has_cgroup_v2():
-        parent, limit_name = CGROUP, "memory.max"
-        control = parent / "cgroup.subtree_control"
-        if "memory" not in control.read_text().split():
-            write(control, "+memory")
-            undo.callback(control.write_text, "-memory")
-    else:
-        raise Unavailable("no memory cgroup is mounted at /sys/fs/cgroup")
-    group = parent / f"uzswap-bench-{os.getpid()}"
-    try:
-        group.mkdir()
-    except OSError as error:
-        raise Unavailable(f"cannot make the cgroup {group}: {error.strerror}") from error
-    undo.callback(group.rmdir)
-    write(group / limit_name, str(limit))
-    return group
 
 
 def make_swap(undo, folder):
@@ -103,7 +76,7 @@ class KernelZswap(KernelSwitch):
         set_parameter(self.undo, "enabled", "Y")
         self.undo.callback(READAHEAD.write_text, READAHEAD.read_text())
         make_swap(self.undo, self.folder)
-        self.group = make_cgroup(self.undo, self.limit)
+        self.group = memory_cgroup.make(self.undo, "uzswap-bench", self.limit)
 
     def start(self, command, readahead, **kwargs):
         """Starts the command in the cgroup, the kernel reading 2^readahead pages at once."""

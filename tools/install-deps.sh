@@ -1,15 +1,23 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Installs the packages of tools/packages.txt that are missing (Debian 12), or with --build-tools only checks that what
-# plain `make` needs is there. Each LIST among the arguments adds those of tools/packages-LIST.txt.
+# plain `make` needs is there. Each LIST among the arguments adds those of tools/packages-LIST.txt; what comes behind `--` are
+# names of packages.
 set -eu
 
 cd "$(dirname "$0")/.."
 lists=tools/packages.txt
-for list in "$@"; do
-    [ "$list" = --build-tools ] || lists="$lists tools/packages-$list.txt"
+more=
+named=
+for word in "$@"; do
+    case $named$word in
+    --build-tools) ;;
+    --) named=named: ;;
+    named:*) more="$more $word" ;;
+    *) lists="$lists tools/packages-$word.txt" ;;
+    esac
 done
-packages=$(sed 's/#.*//' $lists)
+packages="$(sed 's/#.*//' $lists) $more"
 
 missing_build_tools() {
     for tool in cc meson ninja pkg-config; do

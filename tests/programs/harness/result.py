@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""What the two runs of a program say together."""
+import fnmatch
+
+MIB = 1 << 20
+MISSED = "not run under uzswap"
+DIFFERS = "not the same as without uzswap"
+NO_PAGES = "no page left the program: nothing was tested"
+
+
+class Result:
+    """Of one program: failed, excepted (test name: why), the row of the table; or skipped (why)."""
+
+    def __init__(self, program, skipped=None):
+        self.program, self.skipped = program, skipped
+        self.native = self.managed = None
+        self.failed, self.excepted, self.passed = {}, {}, []
+
+    def compare(self, native, managed, budget):
+        self.native, self.managed, self.budget = native, managed, budget
+        for name, passed in native.tests.items():
+            if not passed:
+                continue
+            why = self.complaint(name)
+            if why is None:
+                self.passed.append(name)
+            elif reason := self.exception(name):
+                self.excepted[name] = reason
+            else:
+                self.failed[name] = why
+        if not native.tests or not any(native.tests.values()):
+            self.failed["without uzswap"] = "nothing passes: " + "; ".join(native.whys.values())
+        if self.program.pressed and not managed.evicted:
+            self.failed["under pressure"] = NO_PAGES
+
+    def complaint(self, name):
+        """Why a test that passed without uzswap has not passed under it; None if it has."""
+        if name not in self.managed.tests:
+            return MISSED
+        if not self.managed.tests[name]:
+            return self.managed.whys.get(name, "failed")
+        if self.native.sames.get(name) != self.managed.sames.get(name):
+            return DIFFERS
+        return None
+
+    def exception(self, name):
+        return next((why for pattern, why in self.program.exceptions.items() if fnmatch.fnmatchcase(name, pattern)), None)
+
+    def row(self):
+        native, managed = self.native, self.managed
+        passed = sum(native.tests.values())
+        count = f"{len(self.passed)}" + (f" + {len(self.excepted)} excepted" if self.excepted else "")
+        ratio = f"{managed.seconds / max(native.seconds, 0.01):.1f}" if self.program.timed else "-"
+        return [self.program.name, len(native.tests), passed, count, f"{native.peak / MIB:.0f} MiB",
+                f"{100 * self.budget / max(native.peak, 1):.0f} %", f"{managed.peak / MIB:.0f} MiB",
+                f"{managed.evicted:,}", ratio]
+
+
+HEADER = ["program", "tests run natively", "passed natively", "passed under uzswap", "native peak", "budget",
+          "peak of the tree", "pages out", "time ratio"]
+
+
+def print_table(results):
+    rows = [HEADER, *([str(cell) for cell in r.row()] for r in results if r.managed)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
+    for number, row in enumerate(rows):
+        print("| " + " | ".join(cell.rjust(width) if i else cell.ljust(width)
+                                for i, (cell, width) in enumerate(zip(row, widths))) + " |")
+        if number == 0:
+            print("| " + " | ".join("-" * (width - 1) + (":" if i else "-") for i, width in enumerate(widths)) + " |")
+
+
+def print_details(results, logs):
+    for result in results:
+        name = result.program.name
+        for why in sorted(set(result.excepted.values())):
+            names = [test for test, reason in result.excepted.items() if reason == why]
+            print(f"excepted: {name}: {', '.join(names)}: {why}")
+        if result.native:
+            for test in sorted(test for test, passed in result.native.tests.items() if not passed):
+                print(f"fails without uzswap: {name}: {test}: {result.native.whys.get(test, '')}")
+        if result.skipped:
+            print(f"skipped: {name}: {result.skipped}")
+        for test, why in result.failed.items():
+            print(f"FAILED: {name}: {test}: {why}; see {logs / name}")
+
+
+def print_tap(results):
+    """For meson: each test of each program is one line."""
+    number = 0
+
+    def line(ok, text):
+        nonlocal number
+        number += 1
+        print(f"{'ok' if ok else 'not ok'} {number} - {text}")
+
+    for result in results:
+        name = result.program.name
+        if result.skipped:
+            line(True, f"{name} # SKIP {result.skipped}")
+        for test in result.passed:
+            line(True, f"{name}: {test}")
+        for test, why in result.excepted.items():
+            line(True, f"{name}: {test} # SKIP excepted: {why}")
+        for test, why in result.failed.items():
+            line(False, f"{name}: {test}: {why}")
+    print(f"1..{number}")
