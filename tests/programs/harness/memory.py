@@ -18,6 +18,7 @@ from kernel_switch import Unavailable
 
 CGROUP_KEYS = ({"total_rss", "total_shmem"}, {"anon", "shmem"})  # versions 1 and 2
 PSS_KEYS = {"Pss_Anon:", "Pss_Shmem:"}
+LIMIT = 8 << 30  # a program that goes mad must not take the machine with it
 SECONDS = {"cgroup": 0.03, "pss": 0.2}
 
 
@@ -41,17 +42,18 @@ def pss_bytes(pid):
 class Watch:
     """with Watch(own) as watch: start processes by watch.command(argv); then watch.peak is in bytes.
 
-    `own()` gives the pids that the caller waits for; `helpers()` those whose memory does not count."""
+    `own()` gives the pids that the caller waits for; `helpers()` those whose memory does not count; `look()` is called as often
+    as memory is looked at."""
 
-    def __init__(self, own, helpers):
-        self.own, self.helpers = own, helpers
+    def __init__(self, own, helpers, look):
+        self.own, self.helpers, self.look = own, helpers, look
         self.undo, self.group, self.peak = contextlib.ExitStack(), None, 0
         self.done = threading.Event()
 
     def __enter__(self):
         if os.geteuid() == 0:
             try:
-                self.group = memory_cgroup.make(self.undo, "uzswap-programs")
+                self.group = memory_cgroup.make(self.undo, "uzswap-programs", LIMIT)
             except Unavailable:
                 pass
         self.way = "cgroup" if self.group else "pss"
@@ -76,6 +78,7 @@ class Watch:
         while not self.done.wait(SECONDS[self.way]):
             self.peak = max(self.peak, self.now())
             processes.reap_adopted(self.own())
+            self.look()
 
     def now(self):
         if self.group:

@@ -9,11 +9,13 @@ import shutil
 import subprocess
 import threading
 import time
+import traceback
 
 from harness import memory, processes
 from harness.program import OutOfTime
 
 MIB = 1 << 20
+DISK_LEFT = 4 << 30  # bytes: a run that leaves less is ended
 ENDS_WITHIN = 3  # seconds that what a program started may outlive it
 ENVIRONMENT = ["PATH", "LANG", "USER", "LOGNAME", "TERM"]
 
@@ -28,7 +30,7 @@ class Managed:
         self.uzswap, self.budget = uzswap, budget
 
     def command(self, argv, stats):
-        return [str(self.uzswap), "run", "--quiet", "--memory", f"{self.budget // MIB}M", "--swap-size", "16G",
+        return [str(self.uzswap), "run", "--quiet", "--memory", f"{self.budget // MIB}M", "--swap-size", "4G",
                 "--stats", str(stats), "--", *argv]
 
 
@@ -63,6 +65,10 @@ class Run:
     def helper(self, argv, **options):
         """Runs a command that is beside the point to its end: native in both runs, its memory not counted."""
         return self._finish(*self._launch(argv, counted=False, **options))
+
+    def start_helper(self, argv, **options):
+        """The same in the background."""
+        return self._launch(argv, counted=False, **options)[0]
 
     def wait(self, process):
         """The exit status of what start() gave."""
@@ -112,21 +118,31 @@ class Run:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
         start = time.monotonic()
-        with memory.Watch(lambda: self.own, lambda: self.helping) as watch:
+        with memory.Watch(lambda: self.own, lambda: self.helping, self._look) as watch:
             self.watch = watch
             alarm = threading.Timer(self.definition.seconds, self._stop)
             alarm.start()
             try:
                 self.definition.run(self)
             except OutOfTime:
-                self.test("ends in time", False, f"not within {self.definition.seconds} s")
+                pass  # said below
+            except Exception:  # a server that has died, an answer that is none
+                self.test("runs to its end", False, traceback.format_exc())
             finally:
                 alarm.cancel()
             self.seconds = time.monotonic() - start
             self._check_leftovers()
         self.peak = watch.peak
         self._add_figures()
-        self.test("ends in time", not self.over.is_set())
+        self.test("runs to its end", True)
+        self.test("ends in time", not self.over.is_set(), f"not within {self.definition.seconds} s")
+
+    def _look(self):
+        """Many times a second: nothing may fill this machine's disk."""
+        state = os.statvfs(self.folder)
+        if state.f_bavail * state.f_frsize < DISK_LEFT and not self.over.is_set():
+            self.test("leaves room on the disk", False, f"less than {DISK_LEFT >> 30} GiB")
+            self._stop()
 
     def _stop(self):
         self.over.set()
