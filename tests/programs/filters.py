@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""sort, xz and zstd: what they write must be the same, byte for byte."""
+"""sort, xz and zstd: what they write must be the same, byte for byte, and must be read back."""
 import random
 
 from harness.program import Program
@@ -12,15 +12,50 @@ def lines(count):
 
 
 class Sort(Program):
-    """GNU sort, all lines in memory."""
+    """GNU sort, all lines in memory"""
     name = "sort"
     packages = ["coreutils"]
     small = True
 
     def prepare(self, place):
-        place.write("lines", lines(200_000 if place.small else 900_000))
+        place.write("lines", lines(120_000 if place.small else 900_000))
 
     def run(self, run):
         done = run.program(["sort", "-S", "1G", "--parallel=2", run.prepared / "lines"])
         run.test("ends well", done.status == 0, f"status {done.status}")
         run.same("sorted lines", done.output)
+
+
+class Compressor(Program):
+    """What xz and zstd share: texts of so many lines go there and back"""
+    seconds = 900
+    there, back = {}, []
+
+    def prepare(self, place):
+        for count in set(self.there.values()):
+            place.write(f"text{count}", lines(count))
+
+    def run(self, run):
+        for words, count in self.there.items():
+            text, path = run.prepared / f"text{count}", run.folder / "packed"
+            packed = run.program([*words.split(), "-c", text])
+            run.test(f"{words} ends well", packed.status == 0, f"status {packed.status}")
+            run.same(f"what {words} writes", packed.output)
+            path.write_bytes(packed.output)
+            plain = run.program([*self.back, "-c", path])
+            run.test(f"{words} and back", plain.status == 0 and plain.output == text.read_bytes())
+
+
+class Xz(Compressor):
+    """xz -9, and with two threads"""
+    name = "xz"
+    packages = ["xz-utils"]
+    share = 0.5  # it looks things up at random in all that it has: with less it takes hours
+    there, back = {"xz -9": 40_000, "xz -6 -T2": 40_000}, ["xz", "-d"]
+
+
+class Zstd(Compressor):
+    """zstd with a window of 128 MiB"""
+    name = "zstd"
+    packages = ["zstd"]
+    there, back = {"zstd -q --long=27 -12": 300_000, "zstd -q --long=27 --ultra -20": 6_000}, ["zstd", "-q", "-d", "--long=27"]
