@@ -26,8 +26,8 @@ that fails here and there by itself needs no list of its failures. Both runs hav
   beside it, which are native both times, by run.helper().
 - A command runs with the budget of its whole program: `share` of the highest memory of all that run.program() and run.start()
   started natively (or `budget`, in MiB, where a share makes no sense), and never less than `least`.
-- run.program() and the others end when the time of a run (`seconds`) is over, and raise OutOfTime. A program that waits by
-  itself uses run.wait_until(). Sockets need timeouts of their own.
+- When the time of a run (`seconds`) is over all is killed: run.program() returns what there is by then, and whatever is called
+  next raises OutOfTime. A program that waits by itself uses run.wait_until(). Sockets need timeouts of their own.
 - Tests that cannot pass with memory that is managed go to `exceptions`, with the reason. The table shows them.
 - A program of which a quick form makes sense says `small = True`, and looks at run.small (place.small): that form runs in
   `make check`, so all of these together take a minute, and their packages are in tools/packages.txt.
@@ -49,11 +49,12 @@ class Program:
     source = ""  # a Debian source package: prepare() finds it unpacked at place.source
     share = 0.25  # budget / native peak
     budget = 0  # MiB, instead of a share
-    least = 24  # MiB: a budget is not made smaller than this
+    least = 16  # MiB: a budget is not made smaller than this
     seconds = 300  # the time of each run
     small = False  # has a form for `make check`
     timed = True  # False: its time is given, not needed, so that a ratio of times says nothing
     pressed = True  # False: it is too small for pages to leave it, and is tested for other things
+    keeps_budget = True  # False: it locks memory, or pins it otherwise, so that the budget may be passed
     environment = {}  # variables of both runs
     exceptions = {}  # test name (a pattern of fnmatch): why it cannot pass under uzswap
 

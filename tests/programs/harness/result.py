@@ -5,6 +5,7 @@ import fnmatch
 MIB = 1 << 20
 MISSED = "not run under uzswap"
 DIFFERS = "not the same as without uzswap"
+FAILURES_SHOWN = 25
 NO_PAGES = "no page left the program: nothing was tested"
 
 
@@ -30,6 +31,8 @@ class Result:
                 self.failed[name] = why
         if not native.tests or not any(native.tests.values()):
             self.failed["without uzswap"] = "nothing passes: " + "; ".join(native.whys.values())
+        if self.program.keeps_budget and managed.peak_in_budget > budget * 1.02:
+            self.failed["within its budget"] = f"{managed.peak_in_budget / MIB:.0f} MiB of {budget / MIB:.0f} MiB"
         if self.program.pressed and not managed.evicted:
             self.failed["under pressure"] = NO_PAGES
 
@@ -81,8 +84,17 @@ def print_details(results, logs):
                 print(f"fails without uzswap: {name}: {test}: {result.native.whys.get(test, '')}")
         if result.skipped:
             print(f"skipped: {name}: {result.skipped}")
-        for test, why in result.failed.items():
-            print(f"FAILED: {name}: {test}: {why}; see {logs / name}")
+        print_failures(name, result.failed, logs)
+
+
+def print_failures(name, failed, logs):
+    for test, why in list(failed.items())[:FAILURES_SHOWN]:
+        print(f"FAILED: {name}: {test}: {why}")
+    if len(failed) > FAILURES_SHOWN:
+        print(f"FAILED: {name}: {len(failed) - FAILURES_SHOWN} more")
+    if failed:
+        print(f"        details in {logs / name}, all failures in its file `failed`")
+        (logs / name / "failed").write_text("".join(f"{test}: {why}\n" for test, why in failed.items()), encoding="utf-8")
 
 
 def print_tap(results):
