@@ -7,7 +7,8 @@
  * Managed: private anonymous mappings of MANAGED_BYTES_MIN or more, at an address of the kernel's choice, which ask for
  * nothing that we cannot give (MAP_STACK, MAP_LOCKED, MAP_32BIT, MAP_GROWSDOWN, MAP_HUGETLB). A hint is only
  * followed inside the arena; executable memory with a hint elsewhere stays with the kernel, as compilers of code
- * want theirs near other code and look where they got it. What is too long for the arena is the kernel's, too.
+ * want theirs near other code and look where they got it. So does memory with a hint as round as 1 TiB, and what is
+ * too long for the arena.
  *
  * Inside the arena the program may do as it likes: MAP_FIXED of whatever kind, parts, several mappings at once, ranges
  * that reach over the arena's edge.
@@ -78,11 +79,21 @@ int bring_in(void *at, size_t bytes)
 
 /* ---- mmap */
 
+/* Who keeps notes in the high bits of pointers (Java's ZGC) needs the very address. Those are round; hints that were
+ * drawn by lot, and may be passed over, hardly ever. */
+#define NEEDED_ADDRESS_ALIGNMENT ((uintptr_t)1 << 40)
+
+static bool is_needed_elsewhere(void *hint, size_t bytes)
+{
+    return hint && (uintptr_t)hint % NEEDED_ADDRESS_ALIGNMENT == 0 && !is_inside_arena(hint, bytes);
+}
+
 static bool should_manage(void *hint, size_t bytes, int protection, int flags, off_t offset)
 {
     return bytes >= MANAGED_BYTES_MIN && (flags & MAP_ANONYMOUS) && (flags & MAP_PRIVATE) &&
            !(flags & FLAGS_NOT_MANAGED) && offset % (off_t)PAGE_BYTES == 0 &&
-           !((protection & PROT_EXEC) && hint && !is_inside_arena(hint, bytes));
+           !((protection & PROT_EXEC) && hint && !is_inside_arena(hint, bytes)) &&
+           !is_needed_elsewhere(hint, bytes);
 }
 
 /* A mapping that is not the region's business, at an address inside the arena: made elsewhere, as only this thread has

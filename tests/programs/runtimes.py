@@ -112,3 +112,10 @@ class JavaParallel(Java):
     """The same under the parallel collector."""
     name = "java-parallel"
     collector = "UseParallelGC"
+
+
+class JavaZ(Java):
+    """The same under ZGC, whose heap is mapped three times at addresses of its own: shared memory, which is not managed."""
+    name = "java-z"
+    collector = "UseZGC"
+    pressed = False
