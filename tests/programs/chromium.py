@@ -39,6 +39,7 @@ class Chromium(Program):
     """The document that a page's script builds, and a picture of the page."""
     name = "chromium"
     packages = ["chromium"]
+    share = 0.5  # of eight processes at once
 
     def prepare(self, place):
         place.write("page.html", PAGE)
@@ -59,6 +60,7 @@ class Chromium(Program):
 class ChromiumOneProcess(Chromium):
     """The same, everything in one process."""
     name = "chromium-single-process"
+    share = 0.25
 
     def run(self, run):
         self.one(run, "document", "--single-process", "--dump-dom", f"file://{run.prepared / 'page.html'}")
