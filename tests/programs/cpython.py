@@ -66,4 +66,5 @@ class System(CPython):
 class Processes(CPython):
     """CPython's tests of multiprocessing, by fork, and by a server that forks."""
     name = "cpython-processes"
+    share = 0.25
     modules = "test_multiprocessing_fork test_multiprocessing_forkserver"
