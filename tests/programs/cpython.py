@@ -66,5 +66,5 @@ class System(CPython):
 class Processes(CPython):
     """CPython's tests of multiprocessing, by fork, and by a server that forks."""
     name = "cpython-processes"
-    share = 0.25
+    share = 0.4  # of twenty processes at once, some of which are ended 100 s after they began
     modules = "test_multiprocessing_fork test_multiprocessing_forkserver"
