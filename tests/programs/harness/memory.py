@@ -9,6 +9,7 @@ import os
 import pathlib
 import sys
 import threading
+import time
 
 from harness import processes
 
@@ -18,6 +19,7 @@ from kernel_switch import Unavailable
 
 CGROUP_KEYS = ({"total_rss", "total_shmem"}, {"anon", "shmem"})  # versions 1 and 2
 PSS_KEYS = {"Pss_Anon:", "Pss_Shmem:"}
+GONE_WITHIN = 30  # seconds
 LIMIT = 8 << 30  # a program that goes mad must not take the machine with it
 SECONDS = {"cgroup": 0.03, "pss": 0.2}
 
@@ -65,8 +67,18 @@ class Watch:
         self.done.set()
         self.thread.join()
         processes.kill_all()
-        processes.reap_adopted(self.own())
+        self.wait_until_empty()
         self.undo.close()
+
+    def wait_until_empty(self):
+        """What has been killed stays in the group until it is really gone, and the group cannot be removed before."""
+        end = time.monotonic() + GONE_WITHIN
+        while time.monotonic() < end:
+            processes.reap_adopted(self.own())
+            if not self.group or not (self.group / "cgroup.procs").read_text().split():
+                break
+            time.sleep(0.05)
+        time.sleep(0.05 if self.group else 0)
 
     def command(self, argv):
         """The command that starts argv where its memory is counted."""
