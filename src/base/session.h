@@ -101,9 +101,9 @@ struct session {
     uint32_t
         hunger; /* raised when a process wants memory that others have; root threads sleep on it; atomic */
     uint32_t unmanaged; /* how many programs, but for the first, could not be managed; atomic */
-    uint32_t warned; /* 1 once a process has said that the budget cannot be held; atomic */
+    uint32_t warned;    /* 1 once a process has said that the budget cannot be held; atomic */
     uint32_t unused;
-    int64_t peak;    /* the most that living processes were seen to use together; atomic */
+    int64_t peak; /* the most that living processes were seen to use together; atomic */
     struct member_table members;
     struct session_process processes[SESSION_PROCESSES]; /* by the member's number */
     /* What was in slots that were claimed again: events summed, the highest peak, and the levels and account of the
