@@ -15,15 +15,18 @@
 #define START_BYTES ((size_t)1 << 20)
 #define START_WAIT_MS 500
 
-/* How long a fault waits for others to give back what is due to this process. */
+/* How long a fault waits for others to give back what is due to this process; and for how long, after one has waited in
+ * vain, none waits again: they may be stopped, or have nothing that can leave. */
 #define FAULT_WAIT_MS 200
+#define NO_WAIT_MS 2000
 
 /* How often the shares are looked at, and while this process wants more. */
 #define BALANCE_MS 100
 #define BALANCE_HUNGRY_MS 10
 
 static struct budget budget;
-static uint64_t due_ms; /* when to look at the shares; the root thread's */
+static uint64_t due_ms;      /* when to look at the shares; the root thread's */
+static uint64_t patience_ms; /* no fault waits before; atomic hint */
 
 static bool rise(bool rose)
 {
@@ -42,7 +45,11 @@ static bool more(void *context, size_t limit)
 static bool wait_for_more(void *context, size_t limit)
 {
     (void)context;
-    bool had = budget_wait(&budget, limit, FAULT_WAIT_MS);
+    bool may_wait = clock_ms() >= atomic_read_relaxed(&patience_ms);
+    bool had = budget_wait(&budget, limit, may_wait ? FAULT_WAIT_MS : 0);
+    if (!had && may_wait) {
+        atomic_set_relaxed(&patience_ms, clock_ms() + NO_WAIT_MS);
+    }
     rise(true);
     return had;
 }
