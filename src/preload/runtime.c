@@ -128,7 +128,8 @@ static void report(struct start *s, int error)
 /* Makes this process a member of the session. The root thread is its thread 0: while it lives, so does the member. */
 static int join_session(void)
 {
-    int index = session_claim(runtime.session, (uint32_t)sys_call3(SYS_getpid, 0, 0, 0), &runtime.self);
+    runtime.pid = (uint32_t)sys_call3(SYS_getpid, 0, 0, 0);
+    int index = session_claim(runtime.session, runtime.pid, &runtime.self);
     if (index < 0) {
         return index;
     }
@@ -317,10 +318,12 @@ static long publish(void *argument)
     return 0;
 }
 
+/* A process that shares our memory (vfork, CLONE_VM) may outlive ours, and then nobody would answer. */
 void runtime_publish_figures(void)
 {
     char nothing = 0;
-    if (atomic_read_acquire(&runtime.state) == RUNTIME_ON && !runtime_thread_is_self()) {
+    if (atomic_read_acquire(&runtime.state) == RUNTIME_ON && !runtime_thread_is_self() &&
+        (uint32_t)sys_call3(SYS_getpid, 0, 0, 0) == runtime.pid) {
         mailbox_call(publish, &nothing, sizeof nothing);
     }
 }

@@ -41,7 +41,8 @@ struct runtime {
     size_t arena_bytes;
 
     /* The starting (or forked) thread's until the root thread runs, then immutable. */
-    struct session *session;          /* that of the environment, else a private one */
+    uint32_t pid;            /* of the process whose threads serve; written by the root thread at its start */
+    struct session *session; /* that of the environment, else a private one */
     struct session_process inherited; /* the events that were the parent's */
     struct account account;           /* until it moves to the session (tree.c) */
     struct memory memory;
