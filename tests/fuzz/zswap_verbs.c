@@ -79,7 +79,12 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc;
     (void)argv;
+    struct swap_cache_token token;
     REQUIRE(swap_cache_create(&swap_cache, &memory, 64) == 0);
+    /* Its table is charged when it is first used, and outlives the runs. */
+    REQUIRE(swap_cache_acquire(swap_cache, (struct swap_entry){0}, SWAP_CACHE_EVICT, &token) ==
+            SWAP_CACHE_NEW);
+    REQUIRE(swap_cache_release(swap_cache, token));
     return 0;
 }
 

@@ -46,7 +46,7 @@ MEMORY = {
 # Not mmapfork (all memory of the machine) and vforkmany (as many processes as there can be).
 PROCESSES = ["clone", "exec", "exit-group", "fork", "forkheavy", "pthread", "session", "sigsegv", "spawn", "switch",
              "vfork", "wait", "zombie"]
-SMALL = ["madvise", "mlock", "mmap", "mremap", "munmap", "malloc"]
+SMALL = ["madvise", "mlock", "mmap", "mremap", "munmap"]
 SECONDS = 3
 
 

@@ -31,7 +31,7 @@ class Result:
                 self.failed[name] = why
         if not native.tests or not any(native.tests.values()):
             self.failed["without uzswap"] = "nothing passes: " + "; ".join(native.whys.values())
-        if self.program.keeps_budget and managed.peak_in_budget > budget * 1.02:
+        if self.program.keeps_budget and managed.peak_in_budget > budget * self.program.passes_budget:
             self.failed["within its budget"] = f"{managed.peak_in_budget / MIB:.0f} MiB of {budget / MIB:.0f} MiB"
         if self.program.pressed and not managed.evicted:
             self.failed["under pressure"] = NO_PAGES
