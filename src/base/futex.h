@@ -27,7 +27,8 @@ static inline void futex_wait_shared(const uint32_t *word, uint32_t expected, in
     futex_wait_by(FUTEX_WAIT, word, expected, timeout_ms);
 }
 
-/* Sleeps while `word`, of this process, and `shared`, of many, are as expected. Before Linux 5.16 only while `word` is. */
+/* Sleeps while `word`, of this process, and `shared`, of many, are as expected. Before Linux 5.16,
+ * and where a filter forbids it, only while `word` is. */
 static inline void futex_wait_either(const uint32_t *word, uint32_t expected, const uint32_t *shared,
                                      uint32_t shared_expected, int timeout_ms)
 {
@@ -40,7 +41,8 @@ static inline void futex_wait_either(const uint32_t *word, uint32_t expected, co
     end.tv_nsec += timeout_ms % 1000 * 1000000L;
     end.tv_sec += timeout_ms / 1000 + end.tv_nsec / 1000000000L;
     end.tv_nsec %= 1000000000L;
-    if (sys_call6(SYS_futex_waitv, (long)words, 2, 0, (long)&end, CLOCK_MONOTONIC, 0) == -ENOSYS) {
+    long result = sys_call6(SYS_futex_waitv, (long)words, 2, 0, (long)&end, CLOCK_MONOTONIC, 0);
+    if (result < 0 && result != -EAGAIN && result != -ETIMEDOUT && result != -EINTR) {
         futex_wait(word, expected, timeout_ms);
     }
 }

@@ -120,8 +120,9 @@ static long map_foreign(struct piece p, int protection, int flags, int fd, off_t
 /* Under the budget, MAP_POPULATE brings in only what finds room: more would push out what has just come. */
 static size_t room(void)
 {
-    size_t limit = (size_t)runtime.account.limit, total = account_total(&runtime.account);
-    return total < limit ? (limit - total) & ~(PAGE_BYTES - 1) : 0;
+    const struct account *a = runtime.memory.account;
+    size_t most = (size_t)a->most, total = account_total(a);
+    return total < most ? (most - total) & ~(PAGE_BYTES - 1) : 0;
 }
 
 static long map_managed(enum arena_operation operation, char *at, size_t bytes, int protection, int flags)

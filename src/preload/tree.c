@@ -27,6 +27,7 @@
 static struct budget budget;
 static uint64_t due_ms;      /* when to look at the shares; the root thread's */
 static uint64_t patience_ms; /* no fault waits before; atomic hint */
+static bool is_forked; /* the parent, who has most to give, stands still until this process has its runtime */
 
 static bool rise(bool rose)
 {
@@ -73,7 +74,7 @@ const struct region_budget tree_budget = {
 /* The limit becomes `limit` in any case: a process that has no room to start in passes the budget. */
 static void take(size_t limit)
 {
-    if (!budget_wait(&budget, limit, START_WAIT_MS)) {
+    if (!budget_wait(&budget, limit, is_forked ? 0 : START_WAIT_MS)) {
         budget_force(&budget, limit);
     }
 }
@@ -140,6 +141,7 @@ void tree_fork_parent(void)
 
 void tree_fork_child(void)
 {
+    is_forked = true;
     runtime.account.limit = 0;
     runtime.memory.account = &runtime.account;
     credit_fork_child(&runtime.account);

@@ -27,7 +27,7 @@ uint64_t region_locked_pages_of(struct region *r, uint64_t number)
 
 size_t region_lock_limit(const struct region *r)
 {
-    size_t limit = (size_t)r->account->limit;
+    size_t limit = (size_t)r->account->most; /* the part of a tree's member follows its need */
     size_t kept = max_size(limit / SHARE_TO_WORK_WITH, BYTES_TO_WORK_WITH);
     return limit > kept ? limit - kept : 0;
 }

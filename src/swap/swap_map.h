@@ -102,9 +102,9 @@ uint64_t swap_map_sum(struct swap_map *map, uint64_t first);
  * In a forked child that is a member of its own by now: takes a seat, and becomes a user of each object that the parent
  * uses. `map` is the copy of the parent's view; the parent stands still. 0; -EAGAIN if there is no seat; -ESRCH if
  * the parent has died meanwhile and what it used is given up; -ENOMEM; -EINVAL: the map is private. After an error
- * the map cannot be used.
+ * the map cannot be used. `account` is the child's, in which what the parent was charged for the family stands, too.
  */
-int swap_map_fork_child(struct swap_map *map);
+int swap_map_fork_child(struct swap_map *map, struct account *account);
 
 /* Gives up what dead processes of the family used. Cheap if there are none. How many there were. */
 unsigned swap_map_bury_dead(struct swap_map *map);

@@ -322,12 +322,13 @@ static int join_family(struct swap_map *map)
     return error;
 }
 
-int swap_map_fork_child(struct swap_map *map)
+int swap_map_fork_child(struct swap_map *map, struct account *account)
 {
     if (!map->family) {
         return -EINVAL;
     }
     mutex_init(&map->lock, LOCK_RANK_SWAP_MAP); /* it may have been copied held */
+    map->memory.account = account;
     memory_uncharge_all(&map->memory);
     swap_map_enter(map);
     int error = join_family(map);

@@ -168,7 +168,7 @@ size_t zswap_max_pool_bytes(const struct zswap *z)
 
 int zswap_fork_child(struct zswap *z)
 {
-    int error = z->device ? swap_map_fork_child(&z->map) : 0;
+    int error = z->device ? swap_map_fork_child(&z->map, z->memory->account) : 0;
     if (!error && z->device) {
         error = z->device->ops->fork_child(z->device);
     }

@@ -74,7 +74,7 @@ static int fork_player(const struct swap_map *parent, struct swap_map **child)
     p->map.self = &p->self;
     memset(p->map.memory.charged, 0, sizeof p->map.memory.charged); /* one account for all here */
     *child = &p->map;
-    int error = swap_map_fork_child(&p->map);
+    int error = swap_map_fork_child(&p->map, &account);
     if (error) {
         die(p);
     }
@@ -270,11 +270,26 @@ TEST(a_fork_without_memory_changes_nothing)
     tear_down();
 }
 
+TEST(a_fork_leaves_the_parent_s_charges_alone)
+{
+    struct swap_map *parent = set_up(SLOTS);
+    struct account of_child;
+    struct player *p = new_player();
+    size_t before = account_total(&account);
+    p->map = *parent;
+    p->map.self = &p->self;
+    account_copy(&of_child, &account);
+    CHECK_EQUAL(swap_map_fork_child(&p->map, &of_child), 0);
+    CHECK_EQUAL(account_total(&account), before);
+    CHECK(account_total(&of_child) < before);
+    tear_down();
+}
+
 TEST(a_private_map_is_not_forked)
 {
     struct swap_map map;
     REQUIRE(swap_map_init(&map, &memory, SLOTS * SLOT_BYTES, NULL) == 0);
-    CHECK_EQUAL(swap_map_fork_child(&map), -EINVAL);
+    CHECK_EQUAL(swap_map_fork_child(&map, &account), -EINVAL);
     swap_map_destroy(&map);
     CHECK_EQUAL(account_total(&account), 0);
 }
@@ -609,7 +624,7 @@ static int become_child(void *argument)
         return 2;
     }
     stage.map->self = &self;
-    if (swap_map_fork_child(stage.map)) {
+    if (swap_map_fork_child(stage.map, stage.map->memory.account)) {
         return 3;
     }
     live(stage.map);
@@ -667,6 +682,7 @@ int main(void)
     RUN(a_fork_by_the_dead_counts_until_they_are_buried);
     RUN(without_a_seat_there_is_no_fork);
     RUN(a_fork_without_memory_changes_nothing);
+    RUN(a_fork_leaves_the_parent_s_charges_alone);
     RUN(a_private_map_is_not_forked);
     RUN(an_object_of_very_many_users_is_freed_after_the_last);
     RUN(what_a_dead_holder_left_is_put_in_order);
