@@ -3,10 +3,6 @@
 
 #include "base/sys.h"
 
-#ifndef MADV_COLLAPSE /* Linux 6.1 */
-#define MADV_COLLAPSE 25
-#endif
-
 static bool injected_failure(struct memory *m)
 {
     if (likely(atomic_read_relaxed(&m->fail_countdown) <= 0)) {

@@ -2,14 +2,6 @@
 /* madvise of ranges of the arena, and what it has said about children. */
 #include "preload/arena_internal.h"
 
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#define MADV_POPULATE_WRITE 23
-#endif
-#ifndef MADV_DONTNEED_LOCKED
-#define MADV_DONTNEED_LOCKED 24
-#endif
-
 /* Nothing that drops or evicts may be asked of locked memory. */
 static bool is_refused_under_lock(int advice)
 {

@@ -45,10 +45,6 @@
 #define FLAGS_FIXED (MAP_FIXED | MAP_FIXED_NOREPLACE)
 #define USER_ADDRESSES (((uintptr_t)1 << 47) - PAGE_BYTES) /* what lies beyond is wanted by hints only */
 #define PROTECTION_BITS (PROT_READ | PROT_WRITE | PROT_EXEC)
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#define MADV_POPULATE_WRITE 23
-#endif
 
 _Static_assert(sizeof(struct arena_request) <= MAILBOX_ARGUMENT_MAX, "a request fits the mailbox");
 

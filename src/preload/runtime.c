@@ -86,11 +86,6 @@ static void housekeep(void)
     warn_lost();
 }
 
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 __attribute__((noreturn)) static void root_loop(void)
 {
     const uint32_t *news = tree_news();
@@ -99,7 +94,7 @@ __attribute__((noreturn)) static void root_loop(void)
     uint64_t now = clock_ms(), next = now + HOUSEKEEPING_MS;
     tree_balance(now);
     for (unsigned served = 0;; served++) {
-        uint64_t wake = earlier(next, tree_due());
+        uint64_t wake = min_size(next, tree_due());
         bool any = mailbox_serve((int)(wake > now ? wake - now : 0), news, seen);
         /* The clock costs as much as a small request: not each time while they come fast. */
         if (!any || served % SERVED_A_CLOCK == 0) {

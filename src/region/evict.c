@@ -18,10 +18,6 @@
 #include "base/sys.h"
 #include "region/internal.h"
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
-
 /* Eviction of one cluster into one staging cluster. */
 struct eviction {
     struct region *region;
