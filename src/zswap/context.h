@@ -12,6 +12,7 @@
 
 #include "base/lock.h"
 #include "base/memory.h"
+#include "base/types.h"
 #include "codec/codec.h"
 
 #ifndef CONTEXTS_MAX /* fewer only for the explorer */
@@ -29,6 +30,7 @@ struct context {
     uint32_t exists; /* 1 once codec and buffer are there. Guard: busy */
     struct codec_context *codec; /* Guard: busy */
     unsigned char *buffer;       /* CONTEXT_BUFFER_BYTES. Guard: busy */
+    struct swap_entry expected;  /* what follows the entry loaded last. Guard: busy */
     uint32_t visits; /* type + 1 of the area whose entry a store looks at, 0 = none; atomic; dedup.h */
 } __attribute__((aligned(64)));
 

@@ -140,6 +140,26 @@ static int read_entry_in_turn(struct zswap *z, struct context *context, struct s
     return error;
 }
 
+/*
+ * Objects that were stored one after the other lie in as many places as they have sizes. Where loads follow each other, as those of
+ * readahead do, the next one's object is asked for before this one is decoded. Whatever the word's object is by the time it
+ * is loaded: asking for an address harms nothing.
+ */
+static void prepare_next(struct zswap *z, struct context *context, struct swap_entry entry)
+{
+    if (!z->pool->ops->prepare_read) {
+        return;
+    }
+    bool expected = entry.type == context->expected.type && entry.offset == context->expected.offset;
+    context->expected = (struct swap_entry){entry.type, entry.offset + 1};
+    if (expected) {
+        int error;
+        uint64_t *word = find_word(z, context->expected, &error);
+        /* Relaxed: a hint. */
+        prepare_read(z, word ? atomic_read_relaxed(word) : 0);
+    }
+}
+
 /* Loads with a claimed context. */
 static int load_shared(struct zswap *z, struct context *context, struct swap_entry entry, uint64_t *word,
                        bool no_wait, void *page)
@@ -149,6 +169,7 @@ static int load_shared(struct zswap *z, struct context *context, struct swap_ent
         return !held ? -ENOENT : no_wait ? -EAGAIN : TRY_AGAIN;
     }
     prepare_read(z, held);
+    prepare_next(z, context, entry);
     int error = read_entry_in_turn(z, context, entry, held, no_wait, page);
     if (entry_is_object(held)) {
         lifecycle_unhold(&z->lifecycle, word, held);

@@ -589,6 +589,40 @@ TEST(load_at_once_does_not_wait_for_the_device)
 
 /* ---- counters */
 
+static unsigned asked_for;
+
+static void count_asked(struct pool *pool, uint64_t handle, size_t bytes)
+{
+    (void)pool, (void)handle, (void)bytes;
+    asked_for++;
+}
+
+/* Loads of `n` entries, `step` apart, from the first on: how many objects they ask for. */
+static unsigned asked_by_loads(struct fixture *f, uint64_t n, uint64_t step)
+{
+    asked_for = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        CHECK_LOADS(f, at(i * step), 0);
+    }
+    return asked_for;
+}
+
+TEST(loads_in_order_ask_for_the_next_object_too)
+{
+    struct fixture f;
+    fixture_init(&f, 16 << 20, ZSWAP_WRITEBACK_OFF, RAM_DEVICE_SYNC);
+    struct pool_ops ops = *f.zswap->pool->ops;
+    ops.prepare_read = count_asked;
+    f.zswap->pool->ops = &ops;
+    store_range(&f, 0, 40);
+    CHECK_EQUAL(asked_by_loads(&f, 20, 2), 20);
+    CHECK_EQUAL(asked_by_loads(&f, 40, 1),
+                40 + 38); /* the first follows none, the last is followed by none */
+    zswap_invalidate(f.zswap, at(20));
+    CHECK_EQUAL(asked_by_loads(&f, 20, 1), 20 + 18);
+    fixture_destroy(&f);
+}
+
 TEST(counters_count)
 {
     set_up();
@@ -718,6 +752,7 @@ int main(void)
     RUN(neighbours_share_a_write);
     RUN(areas_take_turns_in_writeback);
     RUN(load_at_once_does_not_wait_for_the_device);
+    RUN(loads_in_order_ask_for_the_next_object_too);
     RUN(counters_count);
     RUN(behaves_like_a_naive_model);
     return harness_finish();
