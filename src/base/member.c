@@ -23,11 +23,19 @@
 #define THREAD_BITS 5
 _Static_assert(MEMBER_THREADS == 1 << THREAD_BITS, "a thread's number fits its name");
 
-/* The calling thread's. The kernel reads `head` and `entry` when it dies; both lie in its static TLS, which lives longer.
- * entry + futex_offset is the life word. */
+/*
+ * What the kernel reads when a thread dies lies in the table, which is mapped as shared. Private pages the OOM killer
+ * may take from a victim before its threads have come to their end: the kernel would find zeros there, and the victim live
+ * for ever. Only who has the word writes there: others may try for it, or come too late for it. Until a thread
+ * has it, and for a few instructions more, its list is `before`, which is private.
+ *
+ * Why not in a page of the process's own: a child whose address space is limited could not map it.
+ */
+_Static_assert(sizeof(struct member_watch) == 32, "the same in all programs of a session");
+
+/* The calling thread's. */
 static __thread struct {
-    struct robust_list_head head;
-    struct robust_list entry;
+    struct member_watch before;
     uint32_t *word;
     struct member_table *table;
     uint64_t name;
@@ -54,19 +62,19 @@ static uint64_t name_of(uint32_t index, uint32_t generation, unsigned thread)
 }
 
 /* From here on the death of this thread is seen in `word`, if it has this thread's tid. */
-static int watch_over(uint32_t *word)
+static int watch_over(struct member_watch *watch, uint32_t *word)
 {
-    me.entry.next = &me.head.list;
-    me.head.list.next = &me.entry;
-    me.head.list_op_pending = NULL;
-    me.head.futex_offset = (char *)word - (char *)&me.entry;
+    watch->entry.next = &watch->head.list;
+    watch->head.list.next = &watch->entry;
+    watch->head.list_op_pending = NULL;
+    watch->head.futex_offset = (char *)word - (char *)&watch->entry;
     me.word = word;
-    return (int)sys_call3(SYS_set_robust_list, (long)&me.head, sizeof me.head, 0);
+    return (int)sys_call3(SYS_set_robust_list, (long)&watch->head, sizeof watch->head, 0);
 }
 
 static void watch_nothing(void)
 {
-    sys_call3(SYS_set_robust_list, 0, sizeof me.head, 0);
+    sys_call3(SYS_set_robust_list, 0, sizeof(struct robust_list_head), 0);
     me.word = NULL;
 }
 
@@ -88,7 +96,7 @@ static int occupy(struct member_table *table, struct member *m, uint32_t tid)
     if (any_alive(m, 0)) {
         return 0;
     }
-    int error = watch_over(&m->threads[0]);
+    int error = watch_over(&me.before, &m->threads[0]);
     if (error) {
         return error;
     }
@@ -100,6 +108,7 @@ static int occupy(struct member_table *table, struct member *m, uint32_t tid)
         give_word_up(&m->threads[0]);
         return 0;
     }
+    watch_over(&m->watches[0], &m->threads[0]);
     return 1;
 }
 
@@ -173,7 +182,7 @@ int member_thread_enter(const struct membership *self, unsigned thread)
 {
     struct member *m = &self->table->members[self->index];
     uint32_t *word = &m->threads[thread];
-    int error = watch_over(word);
+    int error = watch_over(&me.before, word);
     if (error) {
         return error;
     }
@@ -185,6 +194,7 @@ int member_thread_enter(const struct membership *self, unsigned thread)
         member_thread_leave();
         return -ESHUTDOWN;
     }
+    watch_over(&m->watches[thread], word);
     me.table = self->table;
     me.name = name_of(self->index, self->generation, thread);
     return 0;

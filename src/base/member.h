@@ -29,17 +29,26 @@
 #ifndef UZSWAP_BASE_MEMBER_H
 #define UZSWAP_BASE_MEMBER_H
 
+#include <linux/futex.h>
+
 #include "base/types.h"
 
 #define MEMBERS_MAX 512
 #define MEMBER_THREADS 32
+
+/* A thread's robust list, as the kernel wants it: addresses of the process whose thread it is. */
+struct member_watch {
+    struct robust_list_head head;
+    struct robust_list entry; /* with head.futex_offset, the life word */
+};
 
 struct member {
     uint32_t generation;              /* which owner of this place, counted; written by who claims; atomic */
     uint32_t buried;                  /* the generation up to which all are buried; by who buries; atomic */
     uint32_t pid;                     /* of the last owner, a figure for people; atomic */
     uint32_t threads[MEMBER_THREADS]; /* life words; written by their threads and the kernel; atomic */
-    uint64_t burier;                  /* the living thread that buries, 0 = none; atomic */
+    struct member_watch watches[MEMBER_THREADS]; /* guard: who has the life word; read by the kernel */
+    uint64_t burier;                             /* the living thread that buries, 0 = none; atomic */
 };
 
 struct member_table {

@@ -2,6 +2,7 @@
 /* Members of shared memory: who lives, who is dead however he died, and burials that are cut short. */
 #include "base/member.h"
 
+#include <linux/futex.h>
 #include <pthread.h>
 
 #include "tests/support/shared.h"
@@ -152,6 +153,90 @@ TEST(an_image_that_has_called_exec_is_dead)
     shared_reap(child);
     close(out[0]);
     close(out[1]);
+    end();
+}
+
+/* Is the mapping with this address a shared one? */
+static bool is_in_shared_memory(const void *at)
+{
+    FILE *maps = fopen("/proc/self/maps", "r");
+    unsigned long from, to;
+    char rights[5] = "", line[512];
+    bool found = false;
+    REQUIRE(maps);
+    while (!found && fgets(line, sizeof line, maps)) {
+        found = sscanf(line, "%lx-%lx %4s", &from, &to, rights) == 3 && from <= (uintptr_t)at &&
+                (uintptr_t)at < to;
+    }
+    fclose(maps);
+    return found && rights[3] == 's';
+}
+
+/* All that the kernel reads when the calling thread dies. */
+static void check_watch(uint32_t *word)
+{
+    struct robust_list_head *head = NULL;
+    size_t bytes;
+    CHECK_EQUAL(sys_call3(SYS_get_robust_list, 0, (long)&head, (long)&bytes), 0);
+    REQUIRE(head && is_in_shared_memory(head));
+    CHECK((void *)head >= (void *)&shared->table && (void *)(head + 1) <= (void *)(&shared->table + 1));
+    CHECK(is_in_shared_memory(head->list.next));
+    CHECK((char *)head->list.next + head->futex_offset == (char *)word);
+    CHECK(head->list.next->next == &head->list);
+}
+
+static void *enter_and_check(void *argument)
+{
+    const struct membership *me = argument;
+    CHECK_EQUAL(member_thread_enter(me, 7), 0);
+    check_watch(&shared->table.members[me->index].threads[7]);
+    member_thread_leave();
+    return NULL;
+}
+
+TEST(what_tells_of_a_death_lies_in_shared_memory)
+{
+    struct membership me;
+    pthread_t thread;
+    begin();
+    claim_here(&me);
+    REQUIRE(!pthread_create(&thread, NULL, enter_and_check, &me));
+    pthread_join(thread, NULL);
+    check_watch(&shared->table.members[me.index].threads[0]);
+    end();
+}
+
+static void *claim_and_wait(void *argument)
+{
+    live_until_killed(argument);
+    return NULL;
+}
+
+/* As it happens to a victim of the OOM killer, or of process_mrelease(2), before its threads have come to their end. */
+static int lose_private_memory(void *argument)
+{
+    const size_t bytes = (size_t)8 << 20;
+    pthread_attr_t attributes;
+    pthread_t thread;
+    (void)argument;
+    void *stack = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(stack != MAP_FAILED);
+    pthread_attr_init(&attributes);
+    REQUIRE(!pthread_attr_setstack(&attributes, stack, bytes)); /* and the thread's static TLS */
+    REQUIRE(!pthread_create(&thread, &attributes, claim_and_wait, NULL));
+    shared_await(&shared->step, 1);
+    sys_madvise(stack, bytes, MADV_DONTNEED);
+    kill(getpid(), SIGKILL);
+    return 3;
+}
+
+TEST(a_process_that_loses_its_private_memory_before_it_dies_is_dead)
+{
+    begin();
+    pid_t child = shared_fork(lose_private_memory, NULL);
+    shared_await(&shared->step, 1);
+    shared_reap(child);
+    CHECK(!child_is_alive());
     end();
 }
 
@@ -414,6 +499,8 @@ int main(void)
     RUN(a_killed_process_is_dead_before_it_is_reaped);
     RUN(a_process_that_exits_is_dead);
     RUN(an_image_that_has_called_exec_is_dead);
+    RUN(what_tells_of_a_death_lies_in_shared_memory);
+    RUN(a_process_that_loses_its_private_memory_before_it_dies_is_dead);
     RUN(places_of_the_living_are_not_taken);
     RUN(a_full_table_says_so);
     RUN(an_image_takes_the_place_of_the_one_before_it);
