@@ -28,6 +28,13 @@ static uint64_t mapped_pages(struct region *r, uint64_t number)
     return mask;
 }
 
+/* A lost page that was moved. To poison it again tells; without poison nothing does. */
+static bool is_lost(struct region *r, uint64_t page)
+{
+    return !r->userfault.has_poison ||
+           userfault_poison(&r->userfault, page_address(r, page), PAGE_BYTES) == -EEXIST;
+}
+
 static void check_page(struct region *r, uint64_t page, bool resident, bool out, struct survey *s)
 {
     struct swap_entry entry = page_entry(r, page);
@@ -38,7 +45,7 @@ static void check_page(struct region *r, uint64_t page, bool resident, bool out,
     if (resident && out) {
         complain(s, page, "resident and out");
     }
-    if (out && staged + stored != 1) {
+    if (out && staged + stored != 1 && (staged || !is_lost(r, page))) {
         complain(s, page, staged ? "in the swap cache and stored" : "out, and nowhere");
     }
     if (!out && (staged || stored)) {

@@ -3,7 +3,8 @@
  * What a region knows of its pages, 64 neighbours (a cluster) at a time: 32 bytes a cluster, in a sparse array.
  *
  *   resident   bit p: page p is mapped in the program (and charged as resident)
- *   out        bit p: page p has content that is not in the program: in the swap cache, the pool or on the device
+ *   out        bit p: page p has content that is not in the program: in the swap cache, the pool or on the device; or it
+ *              was moved when it was lost already, and is nowhere
  *   neither    the page was never touched, or was discarded: it reads as zero
  *   foreign    bit p: something that is not the region's is mapped there (region_disown); it has no other bit
  *

@@ -216,19 +216,32 @@ static int read_out_page(struct region *r, uint64_t page, void *buffer)
     return 0;
 }
 
+static void note_out(struct region *r, uint64_t page)
+{
+    atomic_fetch_or_acq_rel(&region_cluster(r, page / CLUSTER_PAGES)->out, 1ull << page % CLUSTER_PAGES);
+}
+
+/* A page that the device has lost is lost at its new place, too, and the old one is as good as new. It is out, though
+ * nobody has it: so it is known to whoever changes or moves the range next. */
+static void move_lost_page(struct region *r, uint64_t from, uint64_t to, int error)
+{
+    fill_poison(r, to, error);
+    note_out(r, to);
+    sys_madvise(page_address(r, from), PAGE_BYTES, MADV_DONTNEED);
+}
+
 /* A page that is out: stored again under its new name, or, if that cannot be, put in. */
 static int move_out_page(struct region *r, uint64_t from, uint64_t to, void *buffer)
 {
     int error = read_out_page(r, from, buffer);
     if (error) {
-        fill_poison(r, to,
-                    error); /* lost by the device already: the new place says so, as the old one would have */
+        move_lost_page(r, from, to, error);
         return 0;
     }
     if (zswap_store(r->zswap, page_entry(r, to), buffer)) {
         return fill_pages(r, to, 1, buffer);
     }
-    atomic_fetch_or_acq_rel(&region_cluster(r, to / CLUSTER_PAGES)->out, 1ull << to % CLUSTER_PAGES);
+    note_out(r, to);
     return 0;
 }
 

@@ -178,6 +178,40 @@ TEST(a_lost_page_is_lost_at_its_new_place_too)
     fixture_close(&f);
 }
 
+static void open_with_lost_page_at_512(struct fixture *f)
+{
+    open_mixed(f, roomy);
+    faulty_fail_nth(f->device, SWAP_READ, 1, -EIO);
+    CHECK_EQUAL(fixture_touch(f->base), SIGBUS); /* known before the move */
+    faulty_fail_nth(f->device, SWAP_READ, 1, -EIO);
+    CHECK_EQUAL(region_move(f->region, f->base, fixture_page(f, 512), PAGE_BYTES), 0);
+    CHECK(region_consistent(f->region));
+}
+
+TEST(a_lost_page_that_was_moved_is_gone_when_its_range_is_discarded)
+{
+    struct fixture f;
+    open_with_lost_page_at_512(&f);
+    CHECK_EQUAL(fixture_touch(f.base), 0); /* nothing is left there */
+    CHECK_EQUAL(fixture_touch(fixture_page(&f, 512)), SIGBUS);
+    CHECK_EQUAL(region_discard(f.region, fixture_page(&f, 512), PAGE_BYTES), 0);
+    CHECK_EQUAL(fixture_touch(fixture_page(&f, 512)), 0);
+    CHECK_EQUAL(fixture_wrong(&f, 512, 1, 0), 0);
+    fixture_close(&f);
+}
+
+TEST(a_lost_page_may_be_moved_again_and_is_never_zero)
+{
+    struct fixture f;
+    open_with_lost_page_at_512(&f);
+    for (uint64_t page = 512; page < 520; page++) {
+        CHECK_EQUAL(region_move(f.region, fixture_page(&f, page), fixture_page(&f, page + 1), PAGE_BYTES), 0);
+        CHECK_EQUAL(fixture_touch(fixture_page(&f, page)), 0);
+        CHECK_EQUAL(fixture_touch(fixture_page(&f, page + 1)), SIGBUS);
+    }
+    fixture_close(&f);
+}
+
 TEST(without_poison_a_lost_page_raises_a_signal_as_well)
 {
     struct fixture f;
@@ -469,6 +503,8 @@ int main(void)
     RUN(two_threads_lose_a_page_once);
     RUN(a_lost_page_in_a_system_call_is_an_error);
     RUN(a_lost_page_is_lost_at_its_new_place_too);
+    RUN(a_lost_page_that_was_moved_is_gone_when_its_range_is_discarded);
+    RUN(a_lost_page_may_be_moved_again_and_is_never_zero);
     RUN(without_poison_a_lost_page_raises_a_signal_as_well);
     RUN(a_device_that_refuses_writes_loses_nothing);
     RUN(now_and_then_a_failed_write_loses_nothing);
