@@ -137,19 +137,20 @@ static struct rlimit descriptor_limit(void)
     return limit;
 }
 
-void descriptors_raise_limit(bool at_limit, struct rlimit *old)
+struct raised_limit descriptors_raise_limit(bool at_limit)
 {
-    *old = descriptor_limit();
-    if (at_limit || old->rlim_cur <= DESCRIPTORS_MAX) {
-        struct rlimit raised = {old->rlim_max, old->rlim_max};
-        sys_call6(SYS_prlimit64, 0, RLIMIT_NOFILE, (long)&raised, 0, 0, 0);
+    struct raised_limit limit = {.old = descriptor_limit()};
+    struct rlimit raised = {limit.old.rlim_max, limit.old.rlim_max};
+    if ((at_limit || limit.old.rlim_cur <= DESCRIPTORS_MAX) && limit.old.rlim_cur != limit.old.rlim_max) {
+        limit.raised = sys_call6(SYS_prlimit64, 0, RLIMIT_NOFILE, (long)&raised, 0, 0, 0) == 0;
     }
+    return limit;
 }
 
-void descriptors_restore_limit(const struct rlimit *old)
+void descriptors_restore_limit(const struct raised_limit *limit)
 {
-    if (old->rlim_cur != old->rlim_max) {
-        sys_call6(SYS_prlimit64, 0, RLIMIT_NOFILE, (long)old, 0, 0, 0);
+    if (limit->raised) {
+        sys_call6(SYS_prlimit64, 0, RLIMIT_NOFILE, (long)&limit->old, 0, 0, 0);
     }
 }
 

@@ -29,9 +29,15 @@ uint32_t descriptors_open(void);
 int descriptors_send(int socket, uint32_t set);
 int descriptors_receive(int socket);
 
+struct raised_limit {
+    bool raised;
+    struct rlimit old;
+};
+
 /* A program may be at its limit of descriptors, or have lowered it, and fork all the same. Where the limit is low, or
- * `at_limit`, raises the soft one to the hard one; *old is what it was. `restore` undoes that. */
-void descriptors_raise_limit(bool at_limit, struct rlimit *old);
-void descriptors_restore_limit(const struct rlimit *old);
+ * `at_limit`, raises the soft one to the hard one. `restore` undoes that, and nothing else: another thread may
+ * set the limit meanwhile. */
+struct raised_limit descriptors_raise_limit(bool at_limit);
+void descriptors_restore_limit(const struct raised_limit *limit);
 
 #endif

@@ -7,7 +7,7 @@
  *   arena*.c       what the program's memory calls do (address_space.c: which ranges are given out)
  *   tree.c         this process's part of the budget
  *   mailbox.c      how the program's threads ask the root thread
- *   fork.c, syscall_trap.c
+ *   fork.c, clone.c, syscall_trap.c
  *                  how a child gets a runtime of its own
  *   interpose*.c, by_number.c
  *                  the calls that the program sees

@@ -27,6 +27,7 @@
 
 #include "base/lock.h"
 #include "base/sys.h"
+#include "preload/clone.h"
 
 #ifndef PR_SET_SYSCALL_USER_DISPATCH
 #define PR_SET_SYSCALL_USER_DISPATCH 59
@@ -140,12 +141,6 @@ static long change_mask(ucontext_t *context, const long *a)
     return 0;
 }
 
-static long raw(const struct trapped_clone *q)
-{
-    const long *a = q->arguments;
-    return sys_call6(q->number, a[0], a[1], a[2], a[3], a[4], a[5]);
-}
-
 static bool is_clone(long number)
 {
     return number == SYS_clone || number == SYS_clone3 || number == SYS_fork || number == SYS_vfork;
@@ -153,20 +148,13 @@ static bool is_clone(long number)
 
 static long perform(ucontext_t *context, struct trapped_clone *q)
 {
-    uint64_t flags = 0;
     if (q->number == SYS_rt_sigprocmask) {
         return change_mask(context, q->arguments);
     }
-    if (!is_clone(q->number)) {
-        return raw(q);
+    if (!is_clone(q->number) || !clone_read(q)) {
+        return clone_make(q);
     }
-    if (q->number == SYS_clone) {
-        flags = (uint64_t)q->arguments[0];
-    } else if (q->number == SYS_clone3) {
-        memcpy(&q->clone3, (void *)q->arguments[0], min_size((size_t)q->arguments[1], sizeof q->clone3));
-        flags = q->clone3.flags;
-    }
-    if (q->number == SYS_vfork || (flags & CLONE_VM)) {
+    if (!clone_is_fork(q)) {
         return -EAGAIN; /* a thread, made by an atfork handler: it would come back on this handler's stack */
     }
     dispatch(0);

@@ -3,17 +3,11 @@
 #ifndef UZSWAP_PRELOAD_SYSCALL_TRAP_H
 #define UZSWAP_PRELOAD_SYSCALL_TRAP_H
 
-#include <linux/sched.h>
 #include <sys/types.h>
 
 #include "base/types.h"
 
-/* The clone that libc wanted: registers, and clone3's structure. */
-struct trapped_clone {
-    long number; /* SYS_clone, SYS_clone3 or SYS_fork, never one that shares memory */
-    long arguments[6];
-    struct clone_args clone3;
-};
+struct trapped_clone;
 
 /* Makes the clone; its result, in parent and child. Called with the trap off, all signals blocked. fork.c has it. */
 long fork_perform(const struct trapped_clone *clone);

@@ -322,6 +322,41 @@ static void test_no_descriptor_left(void)
     MUST(getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur == 64);
 }
 
+static uint32_t setter_stops; /* atomic */
+
+/* Nobody else sets the limit: each value stays until the next. */
+static void *set_limit_often(void *argument)
+{
+    struct rlimit l, now;
+    (void)argument;
+    MUST(getrlimit(RLIMIT_NOFILE, &l) == 0);
+    rlim_t least = l.rlim_cur - 50;
+    for (unsigned i = 0; !__atomic_load_n(&setter_stops, __ATOMIC_ACQUIRE); i++) {
+        l.rlim_cur = least + i % 50;
+        MUST(setrlimit(RLIMIT_NOFILE, &l) == 0);
+        usleep(100);
+        MUST(getrlimit(RLIMIT_NOFILE, &now) == 0 && now.rlim_cur == l.rlim_cur);
+    }
+    return NULL;
+}
+
+static void test_limit_set_while_it_forks(void)
+{
+    pthread_t setter;
+    begin();
+    MUST(pthread_create(&setter, NULL, set_limit_often, NULL) == 0);
+    for (int i = 0; i < 30; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            _exit(0);
+        }
+        must_end_well(pid);
+    }
+    __atomic_store_n(&setter_stops, 1, __ATOMIC_RELEASE);
+    MUST(pthread_join(setter, NULL) == 0);
+    work();
+}
+
 static void test_limit_as(void)
 {
     begin();
@@ -707,6 +742,31 @@ static void test_raw_fork(void)
     raw_child(pid);
 }
 
+/* Whose results go nowhere. */
+static void must_fail_with(int error, struct clone_args arguments)
+{
+    MUST(syscall(SYS_clone3, &arguments, sizeof arguments) == -1 && errno == error);
+}
+
+static void test_bad_clone_pointers(void)
+{
+    begin();
+    MUST(syscall(SYS_clone3, 16, sizeof(struct clone_args)) == -1 && errno == EFAULT);
+    must_fail_with(EFAULT, (struct clone_args){.exit_signal = SIGCHLD, .flags = CLONE_PIDFD, .pidfd = 16});
+    must_fail_with(EFAULT, (struct clone_args){.exit_signal = SIGCHLD, .set_tid = 16, .set_tid_size = 1});
+    must_fail_with(EINVAL, (struct clone_args){.exit_signal = SIGCHLD, .set_tid_size = 1});
+    MUST(syscall(SYS_clone, SIGCHLD | CLONE_PIDFD, NULL, 16, NULL, 0) == -1 && errno == EFAULT);
+    /* The structure ends where nothing is mapped. */
+    char *at = map(2 * PAGE);
+    MUST(munmap(at + PAGE, PAGE) == 0);
+    MUST(syscall(SYS_clone3, at + PAGE - 16, sizeof(struct clone_args)) == -1 && errno == EFAULT);
+    /* Thread ids that cannot be written are not. */
+    const unsigned long all = CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
+    raw_child(syscall(SYS_clone, SIGCHLD | all, NULL, 16, 16, 0));
+    struct clone_args arguments = {.exit_signal = SIGCHLD, .flags = all, .parent_tid = 16, .child_tid = 16};
+    raw_child(syscall(SYS_clone3, &arguments, sizeof arguments));
+}
+
 static int cloned(void *argument)
 {
     MUST(argument == memory);
@@ -911,6 +971,7 @@ static const struct {
     {"limit_nofile", test_limit_nofile},
     {"limit_nofile_20", test_limit_nofile_20},
     {"no_descriptor_left", test_no_descriptor_left},
+    {"limit_set_while_it_forks", test_limit_set_while_it_forks},
     {"limit_as", test_limit_as},
     {"limit_as_of_all", test_limit_as_of_all},
     {"limit_data", test_limit_data},
@@ -935,6 +996,7 @@ static const struct {
     {"who_takes_signals", test_who_takes_signals},
     {"stop_and_continue", test_stop_and_continue},
     {"raw_fork", test_raw_fork},
+    {"bad_clone_pointers", test_bad_clone_pointers},
     {"clone_wrapper", test_clone_wrapper},
     {"seccomp", test_seccomp},
     {"seccomp_late", test_seccomp_late},
