@@ -76,6 +76,12 @@ typedef void (*member_bury)(void *context, uint32_t index);
 int member_claim(struct membership *self, struct member_table *table, uint32_t pid, member_bury bury,
                  void *context);
 
+/* The member's name among all there will ever be in its table; never 0. */
+static inline uint64_t member_name(const struct membership *self)
+{
+    return (uint64_t)self->generation << 32 | (self->index + 1);
+}
+
 /*
  * A further thread's first and last deed, with a number 1 .. MEMBER_THREADS - 1 that no living thread of the member has.
  * Enter: 0; -ESHUTDOWN if thread 0 is dead: then the member is given up, and the thread must end at

@@ -212,6 +212,20 @@ int session_claim(struct session *session, uint32_t pid, struct membership *self
     return index;
 }
 
+/* Does a living process before `index` say what the family of `index` has on its device? */
+static bool is_said_before(const struct session *session, uint32_t index)
+{
+    uint64_t family = atomic_read_relaxed(&session->processes[index].device_family);
+    for (uint32_t i = 0; i < index && family; i++) {
+        const struct session_process *process = &session->processes[i];
+        if (atomic_read_relaxed(&process->device_family) == family &&
+            atomic_read_relaxed(&process->managed) && session_is_alive(session, i)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* While any process lives, the levels are those of all that do. */
 static void sum_living(const struct session *session, struct session_process *sum)
 {
@@ -227,7 +241,11 @@ static void sum_living(const struct session *session, struct session_process *su
             sum->account.limit = sum->account.most = atomic_read_relaxed(&process->account.most);
         }
         any = true;
+        uint64_t device_bytes = sum->device_bytes;
         add_levels(sum, process);
+        if (is_said_before(session, i)) {
+            sum->device_bytes = device_bytes;
+        }
     }
 }
 

@@ -87,7 +87,9 @@ struct session_process {
     uint32_t pid;           /* of who has it or had it last; 0 = slot never used; atomic */
     uint32_t managed;       /* 1 once the runtime manages the process's memory */
     struct account account; /* the live one */
-    uint64_t hungry_ms;     /* when it was refused more memory, last (base/budget.h); 0 = never */
+    uint64_t
+        device_family; /* member_name of the process whose device it uses, as all forked from that one do; 0 = none */
+    uint64_t hungry_ms; /* when it was refused more memory, last (base/budget.h); 0 = never */
 #define X(name) uint64_t name;
     SESSION_COUNTERS(X)
 #undef X
@@ -133,7 +135,7 @@ void session_close(struct session *session);
 int session_claim(struct session *session, uint32_t pid, struct membership *self);
 
 /* Adds all that is in the session up: events of all processes; levels of the living ones, or, as in `ended`, of the one
- * that was the largest if none lives; the peak of all together.
+ * that was the largest if none lives; the peak of all together. What a family of processes has on its device counts once.
  * `sum->managed` is how many images were managed. A snapshot; exact once all processes have ended. */
 void session_sum(const struct session *session, struct session_process *sum);
 

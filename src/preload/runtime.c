@@ -152,6 +152,7 @@ static int join_some_session(struct message *message)
 __attribute__((noreturn)) static void serve(struct start *s)
 {
     tree_settle();
+    atomic_set_relaxed(&runtime.process->device_family, runtime.device_family);
     atomic_set_relaxed(&runtime.process->managed, 1);
     figures_publish();
     report(s, 0);
@@ -164,6 +165,7 @@ static void root_main(void *argument)
     int error = join_some_session(&s->message);
     error = error ? error : layers_build(s->options, &s->message);
     if (!error) {
+        runtime.device_family = member_name(&runtime.self);
         serve(s);
     }
     report(s, error);

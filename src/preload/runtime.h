@@ -50,6 +50,7 @@ struct runtime {
 
     /* The root thread's. */
     struct membership self; /* in the session; immutable once other threads run */
+    uint64_t device_family; /* its founder's name in the session; a forked child's is its parent's */
     struct session_process
         *process; /* this process's slot in the session; its fields are the root thread's */
     struct cache cache;

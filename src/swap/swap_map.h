@@ -43,7 +43,7 @@ struct swap_map_state {
 struct swap_family {
     struct shared_lock lock;
     struct swap_map_state state;
-    uint64_t owners[SWAP_SEATS_MAX]; /* whose seat it is: generation << 32 | member's number + 1; 0 = free.
+    uint64_t owners[SWAP_SEATS_MAX]; /* whose seat it is: its member_name; 0 = free.
                                         Written under the lock; atomic, as it is looked at without */
 };
 

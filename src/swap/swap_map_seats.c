@@ -35,11 +35,6 @@
 #define NO_OWNER 0
 #define ADDRESS_SPACE_SHARE 16 /* of what the process is limited to, for all seats */
 
-static uint64_t owner_of(const struct membership *member)
-{
-    return (uint64_t)member->generation << 32 | (member->index + 1);
-}
-
 static bool owner_is_alive(const struct swap_map *map, uint64_t owner)
 {
     return member_is_alive(map->self->table, (uint32_t)owner - 1, (uint32_t)(owner >> 32));
@@ -255,7 +250,7 @@ int seats_init(struct swap_map *map, struct memory *memory)
         return error;
     }
     map->state = &map->family->state;
-    map->owner = owner_of(map->self);
+    map->owner = member_name(map->self);
     map->seat = take_seat(map, map->owner);
     return 0;
 }
@@ -305,7 +300,7 @@ static int join_family(struct swap_map *map)
     if (seat_owner(map, parent) != map->owner) {
         return -ESRCH; /* buried, and perhaps another's by now */
     }
-    uint64_t owner = owner_of(map->self);
+    uint64_t owner = member_name(map->self);
     uint32_t seat = take_seat(map, owner);
     if (seat == map->seats && seats_bury_dead(map)) {
         seat = seat_owner(map, parent) == map->owner ? take_seat(map, owner) : map->seats;

@@ -53,8 +53,7 @@ struct zswap_stats {
     uint64_t pool_total_size;             /* bytes */
     uint64_t pool_payload;                /* bytes of the objects in the pool */
     uint64_t device_pages;                /* on the device now */
-    uint64_t
-        device_bytes; /* slots in use, in bytes; with those of the processes that share the device by fork */
+    uint64_t device_bytes; /* slots in use, in bytes; by any of the processes that share the device by fork */
     uint64_t written_back_pages;
     uint64_t written_back_bytes;
     uint64_t duplicate_entry; /* stores that replaced an entry */

@@ -32,6 +32,8 @@ look() {
     [ "$state" = "$1" ] || { say "it is '$state', not $1"; return 1; }
     sleep 1
     "$UZSWAP" stat "$pid" | sed -n 's/^device_bytes *//p' > "$work/$1"
+    parent=$(sed 's/.*) . \([0-9]*\) .*/\1/' "/proc/$pid/stat")
+    "$UZSWAP" stat "$parent" | sed -n 's/^device_bytes *//p' > "$work/$1.sum"
     echo on >&4
 }
 
@@ -55,6 +57,7 @@ filled=$(cat "$work/filled")
 forked=$(cat "$work/forked")
 killed=$(cat "$work/killed")
 say "on the device: $filled bytes, with a child $forked, after its death $killed"
+check 'the sum counts the device that both use once' [ "$(cat "$work/forked.sum")" -lt "$((forked + forked / 4))" ]
 check 'a child takes room on the device for what it writes' [ "$forked" -gt "$((filled + filled / 4))" ]
 # While both wanted the budget the parent had to give half of its 16 MiB up, and wrote that back.
 check 'what only the dead used is free, before they are reaped' [ "$killed" -le "$((filled + 10 * MIB))" ]

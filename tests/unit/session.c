@@ -155,6 +155,34 @@ TEST(levels_are_those_of_the_largest_process)
     end_session();
 }
 
+static struct session_process *play_living(uint32_t index, uint64_t family, uint64_t device_bytes)
+{
+    struct session_process *slot = &session->processes[index];
+    session->members.members[index].threads[0] = 1;
+    slot->managed = 1;
+    slot->stored_pages = 1;
+    slot->device_family = family;
+    slot->device_bytes = device_bytes;
+    return slot;
+}
+
+/* Each process of a family says what the family has there. */
+TEST(a_device_that_processes_share_counts_once)
+{
+    new_session();
+    play_living(3, 1, 1000);
+    play_living(4, 2, 10);
+    struct session_process *third = play_living(7, 1, 1001); /* a moment later */
+    play_living(9, 0, 0);
+    CHECK_EQUAL(sum_now().device_bytes, 1010);
+    CHECK_EQUAL(sum_now().stored_pages, 4);
+    session->members.members[3].threads[0] = 0;
+    CHECK_EQUAL(sum_now().device_bytes, 1011);
+    third->managed = 0;
+    CHECK_EQUAL(sum_now().device_bytes, 10);
+    end_session();
+}
+
 /* More processes than slots, one after the other: none of their figures is lost. */
 TEST(slots_of_the_dead_are_used_again)
 {
@@ -285,6 +313,7 @@ int main(void)
     RUN(each_process_has_its_own_slot);
     RUN(an_exec_keeps_the_slot_and_its_figures_count_on);
     RUN(levels_are_those_of_the_largest_process);
+    RUN(a_device_that_processes_share_counts_once);
     RUN(slots_of_the_dead_are_used_again);
     RUN(slots_of_the_living_are_not_taken);
     RUN(claims_side_by_side_lose_nothing);
