@@ -243,13 +243,3 @@ size_t budget_used(struct budget *b)
     atomic_raise_relaxed(&b->session->peak, (int64_t)sum);
     return sum;
 }
-
-size_t budget_granted(const struct session *session, bool (*lives)(const struct session *, uint32_t))
-{
-    const struct session_process *p;
-    size_t sum = 0;
-    for (uint32_t place = 0; (p = next_member(session, lives, NULL, &place));) {
-        sum += account_limit(&p->account);
-    }
-    return sum;
-}

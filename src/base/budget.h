@@ -86,7 +86,4 @@ size_t budget_reach(const struct budget *budget);
 /* How much the living members use together. It may be a new peak. */
 size_t budget_used(struct budget *budget);
 
-/* What the living members may use together. */
-size_t budget_granted(const struct session *session, bool (*lives)(const struct session *, uint32_t));
-
 #endif

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Orders. A death is seen by reading a life word that the kernel has changed: acquire, so that what the dead thread did
- * is seen, too. Three decisions rest on the order of two words, and are seq-cst:
+ * is seen, too. Two decisions rest on the order of two words, and are seq-cst:
  *
  *   claim against enter    who claims swaps word 0, then looks at the other words; a late thread of the dying owner
  *                          swaps its word, then looks at word 0. One of the two sees the other, and gives up.
- *   claim against burial   who claims swaps word 0, then looks at `burier`; who buries swaps `burier`, then looks
- *                          at the words. Likewise.
  *   claim against claim    one word, one compare-and-swap.
  *
  * A name of a thread:   63       32 31         5 4      0
@@ -91,7 +89,7 @@ static void give_word_up(uint32_t *word)
 }
 
 /* Makes this thread the only one alive in a place where all are dead. 1; 0 if somebody lives there; or -errno. */
-static int occupy(struct member_table *table, struct member *m, uint32_t tid)
+static int occupy(struct member *m, uint32_t tid)
 {
     if (any_alive(m, 0)) {
         return 0;
@@ -103,8 +101,7 @@ static int occupy(struct member_table *table, struct member *m, uint32_t tid)
     if (!take_word(&m->threads[0], tid)) {
         return 0;
     }
-    uint64_t burier = atomic_read_seq_cst(&m->burier);
-    if (any_alive(m, 1) || (burier && !member_thread_is_dead(table, burier))) {
+    if (any_alive(m, 1)) {
         give_word_up(&m->threads[0]);
         return 0;
     }
@@ -136,7 +133,7 @@ static int occupy_any(struct member_table *table, uint32_t pid, uint32_t tid, ui
             if (!is_wanted(&table->members[i], wanted, pid)) {
                 continue;
             }
-            int result = occupy(table, &table->members[i], tid);
+            int result = occupy(&table->members[i], tid);
             if (result) {
                 *index = i;
                 return result < 0 ? result : 0;
@@ -239,37 +236,4 @@ bool member_thread_is_dead(const struct member_table *table, uint64_t thread)
     const struct member *m = &table->members[((uint32_t)thread >> THREAD_BITS) - 1];
     return !word_is_alive(atomic_read_acquire(&m->threads[thread % MEMBER_THREADS])) ||
            atomic_read_acquire(&m->generation) != thread >> 32;
-}
-
-/* ---- Burial by others */
-
-/* One living thread has the right at a time. */
-static bool begin_burial(struct member_table *table, struct member *m)
-{
-    uint64_t seen = atomic_read_acquire(&m->burier);
-    return (!seen || member_thread_is_dead(table, seen)) && atomic_cas_seq_cst(&m->burier, &seen, me.name);
-}
-
-static bool is_unburied(const struct member *m)
-{
-    return atomic_read_seq_cst(&m->buried) != atomic_read_seq_cst(&m->generation) && !any_alive(m, 0);
-}
-
-unsigned member_bury_dead(struct member_table *table, member_bury bury, void *context)
-{
-    unsigned count = 0;
-    for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
-        struct member *m = &table->members[i];
-        if (!is_unburied(m) || !begin_burial(table, m)) {
-            continue;
-        }
-        if (is_unburied(m)) {
-            bury(context, i);
-            /* Release, both: as in member_claim. */
-            atomic_set_release(&m->buried, atomic_read_acquire(&m->generation));
-            count++;
-        }
-        atomic_set_release(&m->burier, 0);
-    }
-    return count;
 }

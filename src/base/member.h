@@ -20,9 +20,9 @@
  *   1                      none alive    a dead member's, to be buried
  *   0 or 1                 0 alive       being claimed, for a moment; its last owner is dead
  *
- * To bury is to give back what the dead held, through a function of the caller; it may be cut short by the death of who
- * buries, and is then done again by another: each step of it must bear being repeated. No two bury the same
- * member at a time.
+ * To bury is to give back what the dead held, through a function of the caller, before the place is another's. (Until then
+ * it does no harm: figures, which are read where they are.) It may be cut short by the death of who buries, and is
+ * then done again by another: each step of it must bear being repeated. No two bury the same member at a time.
  *
  * A table is all zero at first, and may lie at different addresses in different processes.
  */
@@ -48,7 +48,6 @@ struct member {
     uint32_t pid;                     /* of the last owner, a figure for people; atomic */
     uint32_t threads[MEMBER_THREADS]; /* life words; written by their threads and the kernel; atomic */
     struct member_watch watches[MEMBER_THREADS]; /* guard: who has the life word; read by the kernel */
-    uint64_t burier;                             /* the living thread that buries, 0 = none; atomic */
 };
 
 struct member_table {
@@ -95,9 +94,6 @@ bool member_is_alive(const struct member_table *table, uint32_t index, uint32_t 
 
 /* Is there a living owner of place `index`, whoever it is? */
 bool member_place_is_alive(const struct member_table *table, uint32_t index);
-
-/* Buries all who are dead and not buried yet, and are not being buried. How many. The caller is a member's thread. */
-unsigned member_bury_dead(struct member_table *table, member_bury bury, void *context);
 
 /* The calling thread's name among all threads of all members there will ever be; 0 if it is no member's. A word that
  * has it tells whether its writer is dead. */
