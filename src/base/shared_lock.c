@@ -6,9 +6,11 @@
 #include "base/atomic.h"
 #include "base/futex.h"
 #include "base/member.h"
+#include "base/sys.h"
 
 #define SPINS 200
 #define LOOK_EVERY_MS 2
+#define LET_MS 1
 
 /* 0 or -EOWNERDEAD: taken. -EBUSY: a living thread has it. */
 static int try_take(struct shared_lock *lock)
@@ -53,6 +55,20 @@ void shared_lock_give(struct shared_lock *lock)
     if (atomic_read_relaxed(&lock->contended) && atomic_swap_acq_rel(&lock->contended, 0)) {
         atomic_add_acq_rel(&lock->turns, 1);
         futex_wake_shared(&lock->turns, 1);
+    }
+}
+
+uint32_t shared_lock_turn(const struct shared_lock *lock)
+{
+    return atomic_read_acquire(&lock->turns);
+}
+
+void shared_lock_let_others(struct shared_lock *lock, uint32_t turn)
+{
+    uint32_t now = shared_lock_turn(lock);
+    sys_yield();
+    if (now != turn) { /* somebody was woken, who would find the lock taken again */
+        futex_wait_shared(&lock->turns, now, LET_MS);
     }
 }
 

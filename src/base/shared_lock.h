@@ -22,6 +22,11 @@ struct shared_lock {
 int shared_lock_take(struct shared_lock *lock);
 void shared_lock_give(struct shared_lock *lock);
 
+/* For work in pieces, for each of which the lock is taken: between two, lets who was woken go first, for a moment. `turn` is
+ * what shared_lock_turn said before the piece. */
+uint32_t shared_lock_turn(const struct shared_lock *lock);
+void shared_lock_let_others(struct shared_lock *lock, uint32_t turn);
+
 /* Does the calling thread hold it? */
 bool shared_lock_is_mine(const struct shared_lock *lock);
 

@@ -63,8 +63,7 @@ void swap_map_destroy(struct swap_map *map)
 void swap_map_enter(struct swap_map *map)
 {
     mutex_lock(&map->lock);
-    if (map->family && shared_lock_take(&map->family->lock) == -EOWNERDEAD) {
-        seats_recover(map);
+    while (map->family && !seats_try_enter(map)) {
     }
 }
 
@@ -310,6 +309,14 @@ static int place(struct swap_map *map, const uint8_t *slots, size_t n, uint64_t 
     return 0;
 }
 
+static int alloc(struct swap_map *map, const uint8_t *slots, size_t n, uint64_t wanted, uint64_t *first)
+{
+    swap_map_enter(map);
+    int error = place(map, slots, n, wanted, first);
+    swap_map_leave(map);
+    return error;
+}
+
 int swap_map_alloc(struct swap_map *map, const uint8_t *slots, size_t n, uint64_t *first)
 {
     uint64_t wanted = 0;
@@ -319,13 +326,8 @@ int swap_map_alloc(struct swap_map *map, const uint8_t *slots, size_t n, uint64_
         }
         wanted += slots[i];
     }
-    swap_map_enter(map);
-    int error = place(map, slots, n, wanted, first);
-    if (error == -ENOSPC && map->family && seats_bury_dead(map)) {
-        error = place(map, slots, n, wanted, first);
-    }
-    swap_map_leave(map);
-    return error;
+    int error = alloc(map, slots, n, wanted, first);
+    return error == -ENOSPC && swap_map_bury_dead(map) ? alloc(map, slots, n, wanted, first) : error;
 }
 
 /* Anything else is the caller's mistake, and changes nothing. */

@@ -12,7 +12,7 @@
  *
  * A map is private to a process, where each object has one user; or shared by a family: a process and all that are
  * forked from it, which then share the device. Each process of a family has a seat, with a bitmap of its holdings:
- * one bit for the first slot of each object it uses. swap_map_seats.c says what happens as they die.
+ * one bit for the first slot of each object it uses. swap_map_burial.c says what happens as they die.
  *
  * Thread-safe behind one mutex (rank LOCK_RANK_SWAP_MAP), and in a family a lock between processes inside it.
  * Nothing here does I/O.
@@ -39,10 +39,17 @@ struct swap_map_state {
     uint64_t no_run;     /* no hole has this many slots, since nothing was freed; 0 = not known */
 };
 
+/* How far a recovery has come (swap_map_burial.c). */
+struct swap_recovery {
+    uint64_t seat, slot; /* all before are done */
+    bool under_way;
+};
+
 /* In memory that the family shares. */
 struct swap_family {
     struct shared_lock lock;
     struct swap_map_state state;
+    struct swap_recovery recovery;   /* Guard: lock */
     uint64_t owners[SWAP_SEATS_MAX]; /* whose seat it is: its member_name; 0 = free.
                                         Written under the lock; atomic, as it is looked at without */
 };
@@ -106,7 +113,8 @@ uint64_t swap_map_sum(struct swap_map *map, uint64_t first);
  */
 int swap_map_fork_child(struct swap_map *map, struct account *account);
 
-/* Gives up what dead processes of the family used. Cheap if there are none. How many there were. */
+/* Gives up what dead processes of the family used, others going on beside it. Cheap if there are none. How many there
+ * were. */
 unsigned swap_map_bury_dead(struct swap_map *map);
 
 /* Re-derives slots_used and high_water, and in a family all counts, and checks the shape of every object, with

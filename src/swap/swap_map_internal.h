@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Between swap_map.c, swap_map_seats.c and swap_map_check.c. All but the first two hold the lock. */
+/* Between the files swap_map*.c. All but the first two hold the lock. */
 #ifndef UZSWAP_SWAP_SWAP_MAP_INTERNAL_H
 #define UZSWAP_SWAP_SWAP_MAP_INTERNAL_H
 
 #include "swap/swap_map.h"
+
+#define SEAT_FREE 0
 
 #define COUNT_FREE 0
 #define COUNT_SATURATED 254
@@ -42,15 +44,23 @@ void seats_begin_object(struct swap_map *map, uint64_t first);
 /* Takes this process's bit away. False if it was not set. */
 bool seats_clear(struct swap_map *map, uint64_t first);
 
+uint64_t seat_owner(const struct swap_map *map, uint32_t seat);
+void seat_set_owner(struct swap_map *map, uint32_t seat, uint64_t owner);
+
 bool seats_uses(const struct swap_map *map, uint32_t seat, uint64_t first);
 
 /* How many seats use the object, counted by their bits. */
 uint32_t seats_users(const struct swap_map *map, uint64_t first);
 
-/* A holder of the lock died at it: counts are derived anew from the bits of the living. */
-void seats_recover(struct swap_map *map);
+/* ---- swap_map_burial.c: families only */
 
-/* swap_map_bury_dead, with the lock held. */
-unsigned seats_bury_dead(struct swap_map *map);
+/* Takes the shared lock. False, without it, if a piece of a recovery was done, and more is to be done: call again. */
+bool seats_try_enter(struct swap_map *map);
+
+/* Takes the seat's bits away, and with each a user of an object, and leaves it free; with the lock held. */
+void seats_empty(struct swap_map *map, uint32_t seat);
+
+/* A piece of the burial of a seat, if its owner is dead. False: nothing is left of it. Takes the lock. */
+bool seats_bury_piece(struct swap_map *map, uint32_t seat);
 
 #endif

@@ -8,17 +8,7 @@
  *   counts   |2F.21F1F...                       one byte a slot; the sum of the bits, and the objects' lengths
  *
  * The bits are the truth and the counts are derived, but for where objects end. Any process may be killed at any
- * instruction:
- *
- *  - Outside the lock it leaves bits and counts that agree. Who finds its owner dead (base/member.h) buries it: takes its
- *    bits away one by one, and with each a user of an object. That is looked for when the map is full, before a
- *    fork, and now and then.
- *  - Inside the lock it leaves anything. The next holder is told (-EOWNERDEAD) and recovers: clears the seats of the dead,
- *    the last holder's among them, and derives all counts from the bits of the living, which are whole: each changes
- *    its own only while it holds the lock, and it has not died. A run of slots without any user is free. So
- *    an object's length need only be right while somebody lives who uses it: slots are marked from the first on,
- *    and never behind a foreign object's end.
- *  - A recovery or burial that is cut short is begun again by the next holder, as a recovery: both bear it.
+ * instruction: swap_map_burial.c says what becomes of its seat.
  *
  * A fork gives the child a seat, and then the parent's bits, while the parent stands still.
  *
@@ -32,27 +22,15 @@
 #include "swap/swap_map_internal.h"
 
 #define WORD_SLOTS 64
-#define NO_OWNER 0
 #define ADDRESS_SPACE_SHARE 16 /* of what the process is limited to, for all seats */
 
-static bool owner_is_alive(const struct swap_map *map, uint64_t owner)
-{
-    return member_is_alive(map->self->table, (uint32_t)owner - 1, (uint32_t)(owner >> 32));
-}
-
-static uint64_t seat_owner(const struct swap_map *map, uint32_t seat)
+uint64_t seat_owner(const struct swap_map *map, uint32_t seat)
 {
     /* Acquire: a look without the lock is followed by one at the owner's life words. */
     return atomic_read_acquire(&map->family->owners[seat]);
 }
 
-static bool seat_is_dead(const struct swap_map *map, uint32_t seat)
-{
-    uint64_t owner = seat_owner(map, seat);
-    return owner != NO_OWNER && !owner_is_alive(map, owner);
-}
-
-static void set_owner(struct swap_map *map, uint32_t seat, uint64_t owner)
+void seat_set_owner(struct swap_map *map, uint32_t seat, uint64_t owner)
 {
     atomic_set_release(&map->family->owners[seat], owner);
 }
@@ -106,100 +84,9 @@ uint32_t seats_users(const struct swap_map *map, uint64_t first)
 {
     uint32_t users = 0;
     for (uint32_t seat = 0; seat < map->seats; seat++) {
-        users += seat_owner(map, seat) != NO_OWNER && seats_uses(map, seat, first);
+        users += seat_owner(map, seat) != SEAT_FREE && seats_uses(map, seat, first);
     }
     return users;
-}
-
-/* ---- The dead */
-
-/* Gives a page of bits back. */
-static void clear_page(struct swap_map *map, uint64_t word)
-{
-    /* By hand first: a page that was given back half-way would come again with its bits. */
-    memset(sparse_get(&map->holds, word), 0, PAGE_BYTES);
-    /* It was charged to the dead, whose account is no more: sparse takes it from ours. */
-    account_charge(map->memory.account, map->holds.kind, PAGE_BYTES);
-    atomic_add_relaxed(&map->memory.charged[map->holds.kind], (int64_t)PAGE_BYTES);
-    sparse_release_page(&map->holds, word);
-}
-
-/* Takes the seat's bits away, and with `drop` a user of each object, and leaves it free. */
-static void empty_seat(struct swap_map *map, uint32_t seat, bool drop)
-{
-    swap_map_assert_entered(map);
-    const uint64_t from = seat * map->seat_words, to = from + map->seat_words;
-    const uint64_t page_words = sparse_slots_per_page(&map->holds);
-    for (uint64_t page = from; (page = sparse_next_committed(&map->holds, page)) < to; page += page_words) {
-        for (uint64_t word = page; drop && word < page + page_words; word++) {
-            uint64_t *bits = sparse_get(&map->holds, word);
-            while (*bits) {
-                uint64_t first = (word - from) * WORD_SLOTS + (uint64_t)__builtin_ctzll(*bits);
-                *bits &= *bits - 1;
-                if (map_is_object(map, first)) {
-                    map_drop_user(map, first);
-                }
-            }
-        }
-        clear_page(map, page);
-    }
-    set_owner(map, seat, NO_OWNER);
-}
-
-unsigned seats_bury_dead(struct swap_map *map)
-{
-    unsigned count = 0;
-    for (uint32_t seat = 0; seat < map->seats; seat++) {
-        if (seat_is_dead(map, seat)) {
-            empty_seat(map, seat, true);
-            count++;
-        }
-    }
-    return count;
-}
-
-unsigned swap_map_bury_dead(struct swap_map *map)
-{
-    bool any = false;
-    for (uint32_t seat = 0; map->family && seat < map->seats && !any; seat++) {
-        any = seat_is_dead(map, seat);
-    }
-    if (!any) {
-        return 0;
-    }
-    swap_map_enter(map);
-    unsigned count = seats_bury_dead(map);
-    swap_map_leave(map);
-    return count;
-}
-
-/* The object, or what is left of one, at `first`: by its users. How many slots it has. */
-static uint64_t recover_object(struct swap_map *map, uint64_t first)
-{
-    uint64_t slots = map_object_slots(map, first);
-    uint32_t users = *count_at(map, first) == COUNT_FURTHER ? 0 : seats_users(map, first);
-    if (users) {
-        *count_at(map, first) = (uint8_t)min_size(users, COUNT_SATURATED);
-        map->state->slots_used += slots;
-    } else {
-        memset(count_at(map, first), COUNT_FREE, slots);
-    }
-    return slots;
-}
-
-void seats_recover(struct swap_map *map)
-{
-    struct swap_map_state *state = map->state;
-    for (uint32_t seat = 0; seat < map->seats; seat++) {
-        if (seat_is_dead(map, seat)) {
-            empty_seat(map, seat, false);
-        }
-    }
-    state->slots_used = 0;
-    state->no_run = 0;
-    for (uint64_t i = 0; i < state->high_water;) {
-        i += *count_at(map, i) == COUNT_FREE ? 1 : recover_object(map, i);
-    }
 }
 
 /* ---- Taking a seat */
@@ -208,11 +95,11 @@ void seats_recover(struct swap_map *map)
 static uint32_t take_seat(struct swap_map *map, uint64_t owner)
 {
     uint32_t seat = 0;
-    while (seat < map->seats && seat_owner(map, seat) != NO_OWNER) {
+    while (seat < map->seats && seat_owner(map, seat) != SEAT_FREE) {
         seat++;
     }
     if (seat < map->seats) {
-        set_owner(map, seat, owner);
+        seat_set_owner(map, seat, owner);
     }
     return seat;
 }
@@ -293,18 +180,14 @@ static int copy_bits(struct swap_map *map, uint32_t parent)
     return 0;
 }
 
-/* As swap_map_fork_child, with the lock held. */
-static int join_family(struct swap_map *map)
+static int join_family_held(struct swap_map *map)
 {
     const uint32_t parent = map->seat;
     if (seat_owner(map, parent) != map->owner) {
-        return -ESRCH; /* buried, and perhaps another's by now */
+        return -ESRCH; /* buried, or being buried, and perhaps another's by now */
     }
     uint64_t owner = member_name(map->self);
     uint32_t seat = take_seat(map, owner);
-    if (seat == map->seats && seats_bury_dead(map)) {
-        seat = seat_owner(map, parent) == map->owner ? take_seat(map, owner) : map->seats;
-    }
     if (seat == map->seats) {
         return -EAGAIN;
     }
@@ -312,8 +195,16 @@ static int join_family(struct swap_map *map)
     map->owner = owner;
     int error = copy_bits(map, parent);
     if (error) {
-        empty_seat(map, seat, true);
+        seats_empty(map, seat);
     }
+    return error;
+}
+
+static int join_family(struct swap_map *map)
+{
+    swap_map_enter(map);
+    int error = join_family_held(map);
+    swap_map_leave(map);
     return error;
 }
 
@@ -325,8 +216,6 @@ int swap_map_fork_child(struct swap_map *map, struct account *account)
     mutex_init(&map->lock, LOCK_RANK_SWAP_MAP); /* it may have been copied held */
     map->memory.account = account;
     memory_uncharge_all(&map->memory);
-    swap_map_enter(map);
     int error = join_family(map);
-    swap_map_leave(map);
-    return error;
+    return error == -EAGAIN && swap_map_bury_dead(map) ? join_family(map) : error;
 }

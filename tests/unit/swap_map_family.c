@@ -355,6 +355,85 @@ TEST(what_a_dead_holder_left_is_put_in_order)
     tear_down();
 }
 
+/* ---- In pieces */
+
+enum { LARGE_SLOTS = 200000, LARGE_OBJECTS = 20000 }; /* six pages of bits */
+
+static struct swap_map *set_up_large(void)
+{
+    struct swap_map *parent = set_up(LARGE_SLOTS);
+    for (int i = 0; i < LARGE_OBJECTS; i++) {
+        CHECK_EQUAL(alloc_one(parent, 9), 9 * i);
+    }
+    return parent;
+}
+
+TEST(between_the_pieces_of_a_burial_others_use_the_map)
+{
+    struct swap_map *parent = set_up_large(), *grandchild;
+    struct swap_map *child = fork_well(parent), *sibling = fork_well(parent);
+    for (int i = 0; i < LARGE_OBJECTS; i++) {
+        swap_map_put(parent, (uint64_t)i * 9);
+        swap_map_put(sibling, (uint64_t)i * 9);
+    }
+    kill_player(child);
+    CHECK(seats_bury_piece(parent, child->seat));
+    uint64_t left = swap_map_used(sibling);
+    CHECK(left > 0 && left < LARGE_OBJECTS * 9);
+    CHECK_EQUAL(alloc_one(sibling, 9), LARGE_OBJECTS * 9);
+    CHECK(swap_map_consistent(sibling));
+    CHECK_EQUAL(fork_player(child, &grandchild), -ESRCH); /* a part of it is gone */
+    CHECK(seats_bury_piece(sibling, child->seat));        /* who began is stopped */
+    CHECK_EQUAL(swap_map_bury_dead(sibling), 1);
+    CHECK(!seats_bury_piece(parent, child->seat));
+    CHECK_EQUAL(swap_map_used(parent), 9);
+    CHECK(swap_map_consistent(parent));
+    tear_down();
+}
+
+/* A try to enter as the first of two players, who is stopped behind it or dies in it. */
+static bool enter_for_a_piece(struct swap_map *map)
+{
+    mutex_lock(&map->lock);
+    bool entered = seats_try_enter(map);
+    if (entered) {
+        shared_lock_give(&map->family->lock);
+    }
+    mutex_unlock(&map->lock);
+    return entered;
+}
+
+TEST(a_recovery_is_gone_on_with_by_others)
+{
+    struct swap_map *parent = set_up_large();
+    struct swap_map *child = fork_well(parent), *sibling = fork_well(parent);
+    swap_map_put(parent, 0);
+    swap_map_put(sibling, 0); /* the child's alone */
+    die_at_the_lock(child);
+    CHECK(!enter_for_a_piece(parent));
+    CHECK(!enter_for_a_piece(parent));
+    CHECK_EQUAL(swap_map_used(sibling), (LARGE_OBJECTS - 1) * 9);
+    CHECK(swap_map_consistent(parent));
+    CHECK(enter_for_a_piece(parent));
+    tear_down();
+}
+
+TEST(a_recovery_amid_which_its_maker_dies_begins_anew)
+{
+    struct swap_map *parent = set_up_large();
+    struct swap_map *child = fork_well(parent), *sibling = fork_well(parent);
+    swap_map_put(parent, 0);
+    die_at_the_lock(child);
+    for (int i = 0; i < 9; i++) {
+        CHECK(!enter_for_a_piece(sibling)); /* into the counts */
+    }
+    CHECK(sibling->state->slots_used > 0);
+    die_at_the_lock(sibling);
+    CHECK_EQUAL(swap_map_used(parent), (LARGE_OBJECTS - 1) * 9);
+    CHECK(swap_map_consistent(parent));
+    tear_down();
+}
+
 /* The checker prints what it finds: that is expected here. */
 TEST(consistent_finds_planted_faults)
 {
@@ -686,6 +765,9 @@ int main(void)
     RUN(a_private_map_is_not_forked);
     RUN(an_object_of_very_many_users_is_freed_after_the_last);
     RUN(what_a_dead_holder_left_is_put_in_order);
+    RUN(between_the_pieces_of_a_burial_others_use_the_map);
+    RUN(a_recovery_is_gone_on_with_by_others);
+    RUN(a_recovery_amid_which_its_maker_dies_begins_anew);
     RUN(consistent_finds_planted_faults);
     RUN(random_lives_and_deaths_agree_with_the_model);
     RUN(processes_are_killed_and_the_map_stays_whole);
