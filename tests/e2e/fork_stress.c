@@ -7,7 +7,8 @@
  *     fork_stress [--seconds N | --rounds N] [--seed N]
  *
  * Rounds are the whole family's. Every member that is not killed checks all of its pages before it ends; the first one
- * adopts the orphans and ends last. In each member a second thread reads a part that nobody writes, so that faults
+ * adopts the orphans and ends last: alone and with nothing mapped it says so, and waits for a line, or the end, of its
+ * standard input, for who wants to look at what is left. In each member a second thread reads a part that nobody writes, so that faults
  * are under way at any moment. It must pass without uzswap, too.
  */
 #include <errno.h>
@@ -332,6 +333,19 @@ static void live(void)
     check_all();
 }
 
+/* All that the family had is over, but for the figures of this process. */
+static void stand_empty(void)
+{
+    char line[8];
+    for (unsigned area = 0; area < AREAS; area++) {
+        munmap(areas[area], AREA_PAGES * PAGE);
+    }
+    printf("# empty: process %d\n", (int)getpid());
+    if (!fgets(line, sizeof line, stdin)) {
+        clearerr(stdin);
+    }
+}
+
 static int lead_family(void)
 {
     for (unsigned area = 0; area < AREAS; area++) {
@@ -345,6 +359,7 @@ static int lead_family(void)
     }
     reap(0);
     check_all();
+    stand_empty();
     struct family *f = my.family;
     printf(
         "# %u rounds, %u forks and %u refused, %u killed, %u ended by themselves, %u pages checked at ends\n",
