@@ -375,6 +375,17 @@ int fault_start(struct region *r)
     return start_servers(r, r->handlers, 1, &r->handlers_used, run_handler, "uzswap-fault");
 }
 
+/* Requests that came when the page-in threads had seen `stop`. A touch need not wait any more for there to be one: a
+ * message of a touch that was answered with another may be read late. */
+static void drop_pageins(struct region *r)
+{
+    struct pagein_request request;
+    while (pop_pagein(&r->pagein, &request)) {
+        release_and_wake(r, request.page, request.token);
+        atomic_sub_acq_rel(&r->pagein.unfinished, 1);
+    }
+}
+
 void fault_stop(struct region *r)
 {
     atomic_add_acq_rel(&r->pagein.wake, 1);
@@ -387,6 +398,7 @@ void fault_stop(struct region *r)
     while (r->pageins_used) {
         r->threads->join(&r->pageins[--r->pageins_used].thread);
     }
+    drop_pageins(r);
 }
 
 /* ---- SIGBUS mode */

@@ -136,11 +136,12 @@ TEST(two_threads_lose_a_page_once)
             pthread_join(threads[n], NULL);
         }
         sigaction(SIGBUS, &old, NULL);
-        faulty_fail_all(f.device, SWAP_READ, 0);
         CHECK_EQUAL(atomic_read_relaxed(&bus_errors), 3);
         CHECK_EQUAL(fixture_touch(fixture_page(&f, 5)), SIGBUS); /* and not SIGSEGV */
         CHECK_EQUAL(fixture_stats(&f).poisoned_pages, 1);
         CHECK_EQUAL(atomic_read_acquire(&lost_calls), 1);
+        /* Not before: a message that is read late would find the page well again. */
+        faulty_fail_all(f.device, SWAP_READ, 0);
         fixture_close(&f);
     }
 }
@@ -405,6 +406,44 @@ static void *run_discard(void *argument)
 }
 
 /* malloc of a program gives pages back all the time: that must not wait for a disk, nor may faults wait behind it. */
+static uint32_t queued_pageins(struct fixture *f)
+{
+    SCOPED_LOCK(&f->region->pagein.lock);
+    return f->region->pagein.count;
+}
+
+static void *run_stop(void *argument)
+{
+    region_stop_threads(argument);
+    return NULL;
+}
+
+TEST(requests_that_no_thread_comes_to_leave_no_slot)
+{
+    struct fixture f;
+    struct fixture_options o = roomy;
+    pthread_t touches[3], stop;
+    o.pagein_threads = 1;
+    open_mixed(&f, o);
+    faulty_hold(f.device, SWAP_READ, true);
+    for (unsigned i = 0; i < 3; i++) {
+        REQUIRE(!pthread_create(&touches[i], NULL, run_touch, fixture_page(&f, i * 2)));
+    }
+    WAIT_FOR(faulty_held(f.device) == 1 && queued_pageins(&f) == 2);
+    REQUIRE(!pthread_create(&stop, NULL, run_stop, f.region));
+    WAIT_FOR(atomic_read_acquire(&f.region->stop));
+    faulty_let_go(f.device);
+    pthread_join(stop, NULL);
+    CHECK_EQUAL(swap_cache_count(f.cache), 0);
+    CHECK_EQUAL(atomic_read_acquire(&f.region->pagein.unfinished), 0);
+    REQUIRE(!region_start_threads(f.region)); /* who waits is served after all */
+    for (unsigned i = 0; i < 3; i++) {
+        pthread_join(touches[i], NULL);
+    }
+    CHECK_EQUAL(fixture_wrong(&f, 0, PAGES, 1), 0);
+    fixture_close(&f);
+}
+
 TEST(a_discard_does_not_wait_for_reads)
 {
     struct fixture f;
@@ -512,6 +551,7 @@ int main(void)
     RUN(writes_that_hang_hang_only_who_needs_room);
     RUN(no_fault_waits_for_another_pages_read);
     RUN(many_hung_reads_hang_nobody_else);
+    RUN(requests_that_no_thread_comes_to_leave_no_slot);
     RUN(a_discard_does_not_wait_for_reads);
     RUN(a_page_discarded_while_it_is_read_reads_zero);
     RUN(a_late_read_does_not_overwrite_what_was_moved_there);
