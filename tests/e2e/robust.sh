@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # What programs do to their own process: descriptors, limits, identity, signals, forks and execs of every kind; and what
-# is done to `uzswap run` from outside. Usage: robust.sh [NAME...] for some of robust.c only.
+# is done to `uzswap run` from outside. Usage: robust.sh [NAME...] for some of robust's tests only.
 . "$(dirname "$0")/lib.sh"
 
 # managed OPTION... PROGRAM...: its output and status are in $said. Nothing is written to a file, as some limits forbid that.

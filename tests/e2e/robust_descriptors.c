@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+/* robust: a program closes its descriptors, all of them if it likes, and lowers its limits while it runs. */
+#include "tests/e2e/robust.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <pthread.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ---- descriptors */
+
+static void close_range_all(void)
+{
+    MUST(close_range(3, ~0u, 0) == 0);
+}
+
+static void close_range_from_zero(void)
+{
+    MUST(close_range(0, ~0u, 0) == 0);
+}
+
+static void close_range_unshare(void)
+{
+    MUST(close_range(3, ~0u, CLOSE_RANGE_UNSHARE) == 0);
+}
+
+static void close_range_cloexec(void)
+{
+    MUST(close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) == 0);
+}
+
+static void close_loop(void)
+{
+    for (int fd = 0; fd < 1024; fd++) {
+        close(fd);
+    }
+}
+
+static void dup2_over_all(void)
+{
+    int null = open("/dev/null", O_RDWR);
+    for (int fd = 3; fd < 1024; fd++) {
+        dup2(null, fd);
+    }
+}
+
+static void closing(void (*close_all)(void))
+{
+    begin();
+    pid_t pid = fork(); /* the child closes, too, before its parent did */
+    if (pid == 0) {
+        close_all();
+        work_in_grandchild();
+        _exit(0);
+    }
+    must_end_well(pid);
+    close_all();
+    work_everywhere();
+    close_all();
+    work_everywhere();
+}
+
+static void test_close_range(void)
+{
+    closing(close_range_all);
+}
+
+static void test_close_range_from_zero(void)
+{
+    closing(close_range_from_zero);
+}
+
+static void test_close_range_unshare(void)
+{
+    closing(close_range_unshare);
+}
+
+static void test_close_range_cloexec(void)
+{
+    closing(close_range_cloexec);
+}
+
+static void test_close_loop(void)
+{
+    closing(close_loop);
+}
+
+static void test_dup2(void)
+{
+    closing(dup2_over_all);
+}
+
+/* As a classic daemon begins: its ancestor adopts it here, to hear how it ended. */
+static void test_daemon(void)
+{
+    MUST(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
+    begin();
+    pid_t pid = fork();
+    if (pid == 0) {
+        MUST(setsid() > 0);
+        pid_t daemon = fork();
+        MUST(daemon >= 0);
+        if (daemon) {
+            _exit(0);
+        }
+        MUST(chdir("/") == 0);
+        close_loop();
+        for (int i = 0; i < 3; i++) {
+            work_in_grandchild();
+            usleep(150 * 1000);
+        }
+        _exit(0);
+    }
+    must_end_well(pid);
+    int status;
+    MUST(wait(&status) > 0 && status == 0);
+}
+
+/* ---- limits, set while it runs */
+
+static void limit(int resource, rlim_t value)
+{
+    struct rlimit l = {value, value};
+    MUST(setrlimit((__rlimit_resource_t)resource, &l) == 0);
+}
+
+static void limited(int resource, rlim_t value)
+{
+    begin();
+    limit(resource, value);
+    work_where_fork_may_fail();
+}
+
+static void test_limit_nofile(void)
+{
+    limited(RLIMIT_NOFILE, 3);
+}
+
+static void test_limit_nofile_20(void)
+{
+    begin();
+    limit(RLIMIT_NOFILE, 20);
+    work_everywhere();
+}
+
+static void test_no_descriptor_left(void)
+{
+    begin();
+    struct rlimit l = {64, 4096};
+    MUST(setrlimit(RLIMIT_NOFILE, &l) == 0);
+    while (open("/dev/null", O_RDONLY) >= 0) {
+    }
+    MUST(errno == EMFILE);
+    work_everywhere();
+    MUST(getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur == 64);
+}
+
+static uint32_t setter_stops; /* atomic */
+
+/* Nobody else sets the limit: each value stays until the next. */
+static void *set_limit_often(void *argument)
+{
+    struct rlimit l, now;
+    (void)argument;
+    MUST(getrlimit(RLIMIT_NOFILE, &l) == 0);
+    rlim_t least = l.rlim_cur - 50;
+    for (unsigned i = 0; !__atomic_load_n(&setter_stops, __ATOMIC_ACQUIRE); i++) {
+        l.rlim_cur = least + i % 50;
+        MUST(setrlimit(RLIMIT_NOFILE, &l) == 0);
+        usleep(100);
+        MUST(getrlimit(RLIMIT_NOFILE, &now) == 0 && now.rlim_cur == l.rlim_cur);
+    }
+    return NULL;
+}
+
+static void test_limit_set_while_it_forks(void)
+{
+    pthread_t setter;
+    begin();
+    MUST(pthread_create(&setter, NULL, set_limit_often, NULL) == 0);
+    for (int i = 0; i < 30; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            _exit(0);
+        }
+        must_end_well(pid);
+    }
+    __atomic_store_n(&setter_stops, 1, __ATOMIC_RELEASE);
+    MUST(pthread_join(setter, NULL) == 0);
+    work();
+}
+
+static void test_limit_as(void)
+{
+    begin();
+    limit(RLIMIT_AS, (rlim_t)1 << 30);
+    work_everywhere();
+    exec_and_wait((char *[]){"/bin/sh", "-c", "/bin/true; exec /bin/true", NULL}, environ);
+}
+
+static void test_limit_as_of_all(void)
+{
+    begin();
+    limit(RLIMIT_AS, PAGE);
+    work_where_fork_may_fail();
+}
+
+static void test_limit_data(void)
+{
+    limited(RLIMIT_DATA, (rlim_t)1 << 20);
+}
+
+static void test_limit_stack(void)
+{
+    begin();
+    limit(RLIMIT_STACK, 64 << 10);
+    work_everywhere();
+}
+
+static void test_limit_fsize(void)
+{
+    begin();
+    limit(RLIMIT_FSIZE, 0);
+    work_where_fork_may_fail();
+}
+
+static void test_limit_core(void)
+{
+    begin();
+    limit(RLIMIT_CORE, 0);
+    work_everywhere();
+}
+
+static void test_limit_memlock(void)
+{
+    begin();
+    limit(RLIMIT_MEMLOCK, 0);
+    work_everywhere();
+}
+
+static void test_limit_nproc(void)
+{
+    begin();
+    limit(RLIMIT_NPROC, 1);
+    MUST(setresuid(NOBODY, NOBODY, NOBODY) == 0);
+    work_where_fork_may_fail();
+}
+
+const struct robust_test robust_descriptors[] = {
+    {"close_range", test_close_range},
+    {"close_range_from_zero", test_close_range_from_zero},
+    {"close_range_unshare", test_close_range_unshare},
+    {"close_range_cloexec", test_close_range_cloexec},
+    {"close_loop", test_close_loop},
+    {"dup2", test_dup2},
+    {"daemon", test_daemon},
+    {"limit_nofile", test_limit_nofile},
+    {"limit_nofile_20", test_limit_nofile_20},
+    {"no_descriptor_left", test_no_descriptor_left},
+    {"limit_set_while_it_forks", test_limit_set_while_it_forks},
+    {"limit_as", test_limit_as},
+    {"limit_as_of_all", test_limit_as_of_all},
+    {"limit_data", test_limit_data},
+    {"limit_stack", test_limit_stack},
+    {"limit_fsize", test_limit_fsize},
+    {"limit_core", test_limit_core},
+    {"limit_memlock", test_limit_memlock},
+    {"limit_nproc", test_limit_nproc},
+    {NULL, NULL},
+};

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/* robust: forks that pass by libc's, and threads that end by number. */
+#include "tests/e2e/robust.h"
+
+#include <errno.h>
+#include <linux/sched.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void raw_child(long pid)
+{
+    if (pid == 0) {
+        work_in_grandchild();
+        _exit(0);
+    }
+    must_end_well((pid_t)pid);
+    work();
+}
+
+static void test_raw_fork(void)
+{
+    begin();
+    raw_child(syscall(SYS_fork));
+    raw_child(syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, 0));
+    pid_t in_child = 0, in_parent = 0;
+    long pid = syscall(SYS_clone, SIGCHLD | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID, NULL, &in_parent,
+                       &in_child, 0);
+    if (pid == 0) {
+        MUST(in_child == getpid());
+    } else {
+        MUST(in_parent == pid && in_child == 0);
+    }
+    raw_child(pid);
+    struct clone_args arguments = {.exit_signal = SIGCHLD};
+    raw_child(syscall(SYS_clone3, &arguments, sizeof arguments));
+    arguments.flags = CLONE_NEWPID;
+    pid = syscall(SYS_clone3, &arguments, sizeof arguments);
+    MUST(pid != 0 || getpid() == 1);
+    raw_child(pid);
+}
+
+/* Whose results go nowhere. */
+static void must_fail_with(int error, struct clone_args arguments)
+{
+    MUST(syscall(SYS_clone3, &arguments, sizeof arguments) == -1 && errno == error);
+}
+
+static void test_bad_clone_pointers(void)
+{
+    begin();
+    MUST(syscall(SYS_clone3, 16, sizeof(struct clone_args)) == -1 && errno == EFAULT);
+    must_fail_with(EFAULT, (struct clone_args){.exit_signal = SIGCHLD, .flags = CLONE_PIDFD, .pidfd = 16});
+    must_fail_with(EFAULT, (struct clone_args){.exit_signal = SIGCHLD, .set_tid = 16, .set_tid_size = 1});
+    must_fail_with(EINVAL, (struct clone_args){.exit_signal = SIGCHLD, .set_tid_size = 1});
+    MUST(syscall(SYS_clone, SIGCHLD | CLONE_PIDFD, NULL, 16, NULL, 0) == -1 && errno == EFAULT);
+    /* The structure ends where nothing is mapped. */
+    char *at = map(2 * PAGE);
+    MUST(munmap(at + PAGE, PAGE) == 0);
+    MUST(syscall(SYS_clone3, at + PAGE - 16, sizeof(struct clone_args)) == -1 && errno == EFAULT);
+    /* Thread ids that cannot be written are not. */
+    const unsigned long all = CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
+    raw_child(syscall(SYS_clone, SIGCHLD | all, NULL, 16, 16, 0));
+    struct clone_args arguments = {.exit_signal = SIGCHLD, .flags = all, .parent_tid = 16, .child_tid = 16};
+    raw_child(syscall(SYS_clone3, &arguments, sizeof arguments));
+}
+
+static int cloned(void *argument)
+{
+    MUST(argument == memory);
+    work();
+    return 7;
+}
+
+static void test_clone_wrapper(void)
+{
+    begin();
+    char *stack = map(64 * PAGE);
+    int pid = clone(cloned, stack + 64 * PAGE, SIGCHLD, memory);
+    MUST(pid > 0);
+    int status = status_of(pid);
+    MUST(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+    pid = clone(cloned, stack + 64 * PAGE, SIGCHLD | CLONE_NEWPID, memory);
+    MUST(pid > 0);
+    status = status_of(pid);
+    MUST(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+    work_everywhere();
+}
+
+/* ---- ends */
+
+static void *exit_by_number(void *argument)
+{
+    syscall(SYS_exit, (int)(intptr_t)argument);
+    return NULL;
+}
+
+/* The thread ends; with the last one the process. */
+static void test_exit_of_threads(void)
+{
+    begin();
+    pthread_t thread;
+    MUST(pthread_create(&thread, NULL, exit_by_number, NULL) == 0);
+    MUST(pthread_join(thread, NULL) == 0);
+    work();
+    for (int i = 0; i < 2; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            work();
+            i ? exit_by_number((void *)5) : pthread_exit(NULL);
+        }
+        int status = status_of(pid);
+        MUST(WIFEXITED(status) && WEXITSTATUS(status) == (i ? 5 : 0));
+    }
+    work_everywhere();
+}
+
+const struct robust_test robust_forks[] = {
+    {"raw_fork", test_raw_fork},
+    {"bad_clone_pointers", test_bad_clone_pointers},
+    {"clone_wrapper", test_clone_wrapper},
+    {"exit_of_threads", test_exit_of_threads},
+    {NULL, NULL},
+};

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/* robust: seccomp filters, of a thread and of all. */
+#include "tests/e2e/robust.h"
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Installs a filter that answers `action` to each of the system calls, and allows the others. seccomp's result. */
+static long forbid(unsigned flags, uint32_t action, const int *numbers, size_t count)
+{
+    struct sock_filter filter[32];
+    size_t n = 0;
+    filter[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+    for (size_t i = 0; i < count; i++) {
+        filter[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)numbers[i], 0, 1);
+        filter[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, action);
+    }
+    filter[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    struct sock_fprog program = {.len = (unsigned short)n, .filter = filter};
+    MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+}
+
+#define FORBID(flags, action, ...)                                                                           \
+    ({                                                                                                       \
+        static const int numbers_[] = {__VA_ARGS__};                                                         \
+        forbid(flags, action, numbers_, sizeof numbers_ / sizeof numbers_[0]);                               \
+    })
+
+/* A filter of this thread: what the runtime needs is forbidden here, and in children. */
+static void test_seccomp(void)
+{
+    begin();
+    MUST(FORBID(0, SECCOMP_RET_ERRNO | EPERM, SYS_ioctl, SYS_madvise, SYS_mremap, SYS_pidfd_open,
+                SYS_pwrite64) == 0);
+    work_where_fork_may_fail();
+}
+
+static void test_seccomp_late(void)
+{
+    begin();
+    MUST(FORBID(0, SECCOMP_RET_ERRNO | EPERM, SYS_preadv2, SYS_pread64) == 0); /* not needed to begin */
+    work_where_fork_may_fail();
+}
+
+static void test_seccomp_kills(void)
+{
+    begin();
+    MUST(FORBID(0, SECCOMP_RET_KILL_PROCESS, SYS_ioctl) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        work();
+        _exit(0);
+    }
+    if (pid > 0) {
+        int status = status_of(pid);
+        MUST(status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS));
+    }
+    work();
+}
+
+static volatile sig_atomic_t trapped;
+
+static void note_trap(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    MUST(number == SIGSYS && info->si_code == 1 && info->si_syscall == SYS_getppid);
+    trapped = trapped + 1;
+}
+
+static void ask_for_parent(void)
+{
+    getppid();
+}
+
+/* SIGSYS of a filter reaches the program's handler, also inside fork and in the child. */
+static void test_seccomp_traps(void)
+{
+    begin();
+    struct sigaction action = {.sa_sigaction = note_trap, .sa_flags = SA_SIGINFO};
+    MUST(sigaction(SIGSYS, &action, NULL) == 0);
+    MUST(pthread_atfork(ask_for_parent, ask_for_parent, ask_for_parent) == 0);
+    MUST(FORBID(0, SECCOMP_RET_TRAP, SYS_getppid) == 0);
+    getppid();
+    MUST(trapped == 1);
+    pid_t pid = fork();
+    MUST(trapped == 3);
+    if (pid == 0) {
+        getppid();
+        MUST(trapped == 4);
+        work();
+        _exit(0);
+    }
+    must_end_well(pid);
+    work();
+}
+
+static void test_seccomp_all_threads(void)
+{
+    begin();
+    MUST(FORBID(SECCOMP_FILTER_FLAG_TSYNC, SECCOMP_RET_ERRNO | EACCES, SYS_execve, SYS_ptrace) == 0);
+    work_everywhere();
+    MUST(execl("/bin/true", "true", NULL) == -1 && errno == EACCES);
+}
+
+/* Either it is in force, or it is refused: then the result is a thread that did not follow. */
+static void test_seccomp_all_threads_refused(void)
+{
+    begin();
+    long result = FORBID(SECCOMP_FILTER_FLAG_TSYNC, SECCOMP_RET_ERRNO | EACCES, SYS_mremap, SYS_ptrace);
+    MUST(result >= 0);
+    MUST((mremap(memory, BYTES, BYTES, 0) == MAP_FAILED) == (result == 0));
+    work_where_fork_may_fail();
+}
+
+const struct robust_test robust_seccomp[] = {
+    {"seccomp", test_seccomp},
+    {"seccomp_late", test_seccomp_late},
+    {"seccomp_kills", test_seccomp_kills},
+    {"seccomp_traps", test_seccomp_traps},
+    {"seccomp_all_threads", test_seccomp_all_threads},
+    {"seccomp_all_threads_refused", test_seccomp_all_threads_refused},
+    {NULL, NULL},
+};
