@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "preload/credit.h"
 
-#include <fcntl.h>
 #include <string.h>
 #include <sys/resource.h>
 
 #include "base/clock.h"
 #include "base/sys.h"
+#include "preload/proc.h"
 
 /* A scan is made after so long, or so many times as long as the last one took. */
 #define SCAN_MS 20
@@ -20,31 +20,15 @@
 #define PAGEMAP_EXCLUSIVE (1ull << 56)
 
 static struct {
-    int proc;          /* /proc, opened while the program could; -1 = none */
     bool expected;     /* there is credit, or may be */
     uint64_t next_ms;  /* when to scan */
     int interval_ms;   /* between scans */
     long minor_faults; /* when last looked at */
     int64_t at_scan;   /* what the last scan found */
-} credit = {.proc = -1};
+} credit;
 
 /* Of this process; -1 = none. Written by the root thread; atomic. */
 static int pagemap = -1;
-
-void credit_open(void)
-{
-    if (credit.proc < 0) {
-        credit.proc =
-            (int)sys_call6(SYS_openat, AT_FDCWD, (long)"/proc", O_PATH | O_DIRECTORY | O_CLOEXEC, 0, 0, 0);
-    }
-}
-
-static int open_own(const char *name)
-{
-    return credit.proc < 0
-               ? -1
-               : (int)sys_call6(SYS_openat, credit.proc, (long)name, O_RDONLY | O_CLOEXEC, 0, 0, 0);
-}
 
 /* The figure after `name` at the begin of a line, in bytes; -1 if there is none. */
 static int64_t figure_of(const char *text, const char *name)
@@ -66,7 +50,7 @@ static int64_t figure_of(const char *text, const char *name)
 static int64_t scan(void)
 {
     char text[2048];
-    int fd = open_own("self/smaps_rollup");
+    int fd = proc_open("self/smaps_rollup");
     long n = fd < 0 ? 0 : sys_read(fd, text, sizeof text - 1);
     if (fd >= 0) {
         sys_close(fd);
@@ -89,7 +73,7 @@ void credit_expect(const struct account *account, bool is_child, uint64_t now)
 {
     if (pagemap < 0) {
         /* Relaxed: a number. */
-        atomic_set_relaxed(&pagemap, open_own("self/pagemap"));
+        atomic_set_relaxed(&pagemap, proc_open("self/pagemap"));
     }
     credit.at_scan = account->credit;
     credit.expected = true;

@@ -19,9 +19,6 @@
 #include "base/account.h"
 #include "base/types.h"
 
-/* Opens what is needed; the descriptor of /proc is handed on to children. */
-void credit_open(void);
-
 /* In a forked child, before others see its account: all of it is credit. Descriptors are not there yet. */
 void credit_fork_child(struct account *account);
 

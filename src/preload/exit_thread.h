@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The end of one of the program's threads, by number. */
+/* exit(2), the system call, by number: the calling thread ends, and with the last one the process (last_thread.h). */
 #ifndef UZSWAP_PRELOAD_EXIT_THREAD_H
 #define UZSWAP_PRELOAD_EXIT_THREAD_H
 
-/* exit(2), the system call; does not return. Two last threads that end at the same moment may both take the other for the
- * last: then the process stays. */
+/* Does not return. */
 long exit_thread(long status);
 
 #endif

@@ -13,9 +13,9 @@
 
 #include "base/size.h"
 #include "base/sys.h"
-#include "preload/credit.h"
 #include "preload/descriptors.h"
 #include "preload/filters.h"
+#include "preload/proc.h"
 #include "preload/runtime.h"
 #include "preload/tree.h"
 
@@ -130,7 +130,7 @@ int layers_build(const struct run_options *options, struct message *message)
     }
     runtime.userfaultfd_device =
         (int)sys_call6(SYS_openat, AT_FDCWD, (long)USERFAULTFD_DEVICE, O_RDWR | O_CLOEXEC, 0, 0, 0);
-    credit_open();
+    proc_keep();
     error = open_cache(options, message);
     if (error) {
         return error;

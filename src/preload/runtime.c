@@ -27,6 +27,7 @@
 #include "base/size.h"
 #include "preload/descriptors.h"
 #include "preload/fork.h"
+#include "preload/last_thread.h"
 #include "preload/mailbox.h"
 #include "preload/syscall_trap.h"
 #include "preload/tree.h"
@@ -84,6 +85,7 @@ static void housekeep(void)
     figures_publish();
     warn_over_budget();
     warn_lost();
+    last_thread_look(clock_ms());
 }
 
 __attribute__((noreturn)) static void root_loop(void)
@@ -94,7 +96,7 @@ __attribute__((noreturn)) static void root_loop(void)
     uint64_t now = clock_ms(), next = now + HOUSEKEEPING_MS;
     tree_balance(now);
     for (unsigned served = 0;; served++) {
-        uint64_t wake = min_size(next, tree_due());
+        uint64_t wake = min_size(min_size(next, tree_due()), last_thread_due());
         bool any = mailbox_serve((int)(wake > now ? wake - now : 0), news, seen);
         /* The clock costs as much as a small request: not each time while they come fast. */
         if (!any || served % SERVED_A_CLOCK == 0) {
@@ -103,6 +105,9 @@ __attribute__((noreturn)) static void root_loop(void)
         if (now >= next) {
             housekeep();
             next = now + HOUSEKEEPING_MS;
+        }
+        if (now >= last_thread_due()) {
+            last_thread_look(now);
         }
         uint32_t current = atomic_read_acquire(news);
         if (now >= tree_due() || current != seen) {
@@ -315,12 +320,16 @@ static long publish(void *argument)
     return 0;
 }
 
-/* A process that shares our memory (vfork, CLONE_VM) may outlive ours, and then nobody would answer. */
+bool runtime_answers_caller(void)
+{
+    return atomic_read_acquire(&runtime.state) == RUNTIME_ON && !runtime_thread_is_self() &&
+           (uint32_t)sys_call3(SYS_getpid, 0, 0, 0) == runtime.pid;
+}
+
 void runtime_publish_figures(void)
 {
     char nothing = 0;
-    if (atomic_read_acquire(&runtime.state) == RUNTIME_ON && !runtime_thread_is_self() &&
-        (uint32_t)sys_call3(SYS_getpid, 0, 0, 0) == runtime.pid) {
+    if (runtime_answers_caller()) {
         mailbox_call(publish, &nothing, sizeof nothing);
     }
 }
@@ -329,6 +338,7 @@ int runtime_fork_child(int socket)
 {
     mailbox_fork_child();
     tree_fork_child();
+    last_thread_fork_child();
     runtime_thread_fork_child();
     start.socket = socket;
     return start_root(root_main_of_child);

@@ -79,6 +79,10 @@ static inline bool runtime_serves_caller(void)
     return state == RUNTIME_ON && !runtime_thread_is_self();
 }
 
+/* Is the caller one of the program's threads in the process whose runtime it is? A process that shares our memory (vfork,
+ * CLONE_VM) may outlive ours, and then nobody would answer. */
+bool runtime_answers_caller(void);
+
 /* Brings the figures in the session up to date, from a thread of the program; for the end of the process. */
 void runtime_publish_figures(void);
 

@@ -44,6 +44,6 @@ struct robust_test {
     void (*run)(void);
 };
 extern const struct robust_test robust_descriptors[], robust_identity[], robust_signals[], robust_forks[],
-    robust_seccomp[];
+    robust_exit[], robust_seccomp[];
 
 #endif

@@ -25,6 +25,7 @@ robust() {
 
 # The tests that change user, root folder or name spaces.
 needs_root='setuid chroot unshare new_pid_space new_user_space exec_after_setuid limit_nproc clone_wrapper raw_fork'
+needs_root="$needs_root exit_of_threads_elsewhere"
 
 run_program() {
     case " $needs_root " in *" $1 "*)
@@ -48,6 +49,20 @@ for name in close_range_from_zero close_loop daemon; do
     check "$name, plain pages on the device" robust $name --writeback page
     check "$name, no device" robust $name --swap none
 done
+
+# ---- a process whose only thread ends by exit(2), where there never was a /proc: it takes half a minute
+
+exit_without_proc() {
+    timeout -k 5 200 unshare -m sh -c 'mount --make-rprivate / && umount -l /proc && exec "$@"' sh \
+        env UZSWAP_MEMORY=16M LD_PRELOAD="$(dirname "$UZSWAP")/libuzswap-preload.so" \
+        python3 -c 'import ctypes; ctypes.CDLL(None).syscall(60, 5)'
+    [ $? = 5 ]
+}
+if [ "$(id -u)" != 0 ] || [ "$(uname -m)" != x86_64 ]; then
+    skip 'the last thread ends, without /proc' 'needs root, and x86-64'
+else
+    check 'the last thread ends, without /proc' exit_without_proc
+fi
 
 # ---- set before the start: it works, or says why not and does not start
 

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* robust: forks that pass by libc's, and threads that end by number. */
+/* robust: forks that pass by libc's. */
 #include "tests/e2e/robust.h"
 
 #include <errno.h>
 #include <linux/sched.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -91,38 +90,9 @@ static void test_clone_wrapper(void)
     work_everywhere();
 }
 
-/* ---- ends */
-
-static void *exit_by_number(void *argument)
-{
-    syscall(SYS_exit, (int)(intptr_t)argument);
-    return NULL;
-}
-
-/* The thread ends; with the last one the process. */
-static void test_exit_of_threads(void)
-{
-    begin();
-    pthread_t thread;
-    MUST(pthread_create(&thread, NULL, exit_by_number, NULL) == 0);
-    MUST(pthread_join(thread, NULL) == 0);
-    work();
-    for (int i = 0; i < 2; i++) {
-        pid_t pid = fork();
-        if (pid == 0) {
-            work();
-            i ? exit_by_number((void *)5) : pthread_exit(NULL);
-        }
-        int status = status_of(pid);
-        MUST(WIFEXITED(status) && WEXITSTATUS(status) == (i ? 5 : 0));
-    }
-    work_everywhere();
-}
-
 const struct robust_test robust_forks[] = {
     {"raw_fork", test_raw_fork},
     {"bad_clone_pointers", test_bad_clone_pointers},
     {"clone_wrapper", test_clone_wrapper},
-    {"exit_of_threads", test_exit_of_threads},
     {NULL, NULL},
 };

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+#include "preload/last_thread.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/sys.h"
+#include "preload/proc.h"
+#include "preload/runtime.h"
+
+#define LOOK_MS_MOST 100 /* the tick */
+#define NAMES_BYTES 2048
+#define STATUS_BYTES 2048
+#define TASKS "self/task"
+#define LINKS_OF_NO_THREADS 2 /* of the folder with one sub-folder a thread */
+
+/* Numbers that threads can have (PID_MAX_LIMIT), and how many are tried at a time, which takes some milliseconds. */
+#define TIDS (1 << 22)
+#define TIDS_AT_A_TIME (1 << 15)
+#define SWEEPS 2
+
+static struct {
+    int status;      /* of the last exit */
+    uint64_t due_ms; /* when to look; the end of time = at the tick */
+    int interval_ms; /* between looks */
+    int witness;     /* a thread that lived when it was last looked at, as /proc numbers it; 0 = none */
+    int swept;       /* without /proc: up to this number there is nobody */
+    int sweeps;      /* how often all numbers have been tried */
+} last = {.due_ms = UINT64_MAX};
+
+/* The robust list that libc gives to a thread goes when the thread ends. False: not known to live. */
+static bool leader_lives(void)
+{
+    void *head = NULL;
+    size_t bytes;
+    return !sys_call3(SYS_get_robust_list, runtime.pid, (long)&head, (long)&bytes) && head;
+}
+
+/* ---- with /proc */
+
+enum task { TASK_PROGRAMS, TASK_OF_NOBODY };
+
+static const char *field(const char *status, const char *name)
+{
+    const char *at = strstr(status, name);
+    return at ? at + strlen(name) : "";
+}
+
+/* The last number in a line: a thread's in its own pid name space. */
+static int last_number(const char *line)
+{
+    int number = 0;
+    for (; *line && *line != '\n'; line++) {
+        bool is_digit = *line >= '0' && *line <= '9';
+        number = !is_digit                            ? number
+                 : line[-1] >= '0' && line[-1] <= '9' ? number * 10 + (*line - '0')
+                                                      : *line - '0';
+    }
+    return number;
+}
+
+/* Not ours, no zombie, and no worker that the kernel has given the process. */
+static enum task task_of_status(const char *status)
+{
+    const char *name = field(status, "Name:\t"), *state = field(status, "\nState:\t");
+    int tid = last_number(field(status, "\nNSpid:\t"));
+    tid = tid ? tid : last_number(field(status, "\nPid:\t"));
+    bool is_kernels = !strncmp(name, "iou-", 4) || !strncmp(name, "vhost-", 6);
+    return is_kernels || *state == 'Z' || *state == 'X' || runtime_thread_has_tid(tid) ? TASK_OF_NOBODY
+                                                                                       : TASK_PROGRAMS;
+}
+
+/* A thread that is not there is nobody's; one that cannot be read is the program's. */
+static enum task task_of(const char *number)
+{
+    char path[64] = TASKS "/", status[STATUS_BYTES];
+    strncat(path, number, 20);
+    strcat(path, "/status");
+    int fd = proc_open(path);
+    if (fd < 0) {
+        return fd == -ENOENT ? TASK_OF_NOBODY : TASK_PROGRAMS;
+    }
+    long bytes = sys_read(fd, status, sizeof status - 1);
+    sys_close(fd);
+    status[bytes > 0 ? bytes : 0] = 0;
+    return bytes > 0 ? task_of_status(status) : bytes == -ESRCH ? TASK_OF_NOBODY : TASK_PROGRAMS;
+}
+
+static int number_of(const char *text)
+{
+    return *text >= '0' && *text <= '9' ? last_number(text) : 0;
+}
+
+static const char *text_of(int number, char text[16])
+{
+    char *at = text + 15;
+    for (*at = 0; number; number /= 10) {
+        *--at = (char)('0' + number % 10);
+    }
+    return at;
+}
+
+static long threads_of(int folder)
+{
+    struct stat status;
+    return sys_call3(SYS_fstat, folder, (long)&status, 0) ? -1 : (long)status.st_nlink - LINKS_OF_NO_THREADS;
+}
+
+struct entry {
+    uint64_t number;
+    int64_t next;
+    uint16_t bytes;
+    uint8_t type;
+    char name[];
+};
+
+/* The first thread of the program in the list, as the new witness; else *listed counts the others. */
+static bool find_in_list(int folder, long *listed)
+{
+    _Alignas(struct entry) char names[NAMES_BYTES];
+    long bytes;
+    while ((bytes = sys_call3(SYS_getdents64, folder, (long)names, sizeof names)) > 0) {
+        for (long at = 0; at < bytes;) {
+            const struct entry *e = (const struct entry *)(names + at);
+            int number = number_of(e->name);
+            if (number && task_of(e->name) == TASK_PROGRAMS) {
+                last.witness = number;
+                return true;
+            }
+            *listed += number != 0;
+            at += e->bytes;
+        }
+    }
+    return false;
+}
+
+/* Is there certainly no thread of the program? */
+static bool list_has_nobody(int folder)
+{
+    long before = threads_of(folder), listed = 0;
+    return !find_in_list(folder, &listed) && listed == before && threads_of(folder) == before;
+}
+
+/* ---- without */
+
+static bool is_programs(int tid)
+{
+    return !sys_call3(SYS_tgkill, runtime.pid, tid, 0) && tid != (int)runtime.pid &&
+           !runtime_thread_has_tid(tid);
+}
+
+static bool sweep_has_nobody(void)
+{
+    int end = last.swept + TIDS_AT_A_TIME;
+    while (last.swept < end) {
+        if (is_programs(++last.swept)) {
+            last.witness = last.swept;
+            last.swept = last.sweeps = 0;
+            return false;
+        }
+    }
+    if (end == TIDS) {
+        last.swept = 0;
+        last.sweeps++;
+    }
+    return last.sweeps == SWEEPS;
+}
+
+/* ---- */
+
+static bool witness_lives(bool has_proc)
+{
+    char text[16];
+    return last.witness &&
+           (has_proc ? task_of(text_of(last.witness, text)) == TASK_PROGRAMS : is_programs(last.witness));
+}
+
+static bool is_nobody_left(void)
+{
+    int folder = proc_open(TASKS);
+    bool none = !witness_lives(folder >= 0) && (folder >= 0 ? list_has_nobody(folder) : sweep_has_nobody());
+    if (folder >= 0) {
+        sys_close(folder);
+    }
+    return none;
+}
+
+void last_thread_leaves(int status)
+{
+    last.status = status;
+    last.interval_ms = 1;
+    last.due_ms = clock_ms() + 1;
+}
+
+uint64_t last_thread_due(void)
+{
+    return last.due_ms;
+}
+
+void last_thread_look(uint64_t now)
+{
+    if (!leader_lives() && is_nobody_left()) {
+        figures_publish();
+        sys_call3(SYS_exit_group, last.status, 0, 0);
+    }
+    last.interval_ms *= 2;
+    last.due_ms =
+        last.interval_ms && last.interval_ms < LOOK_MS_MOST ? now + (uint64_t)last.interval_ms : UINT64_MAX;
+}
+
+void last_thread_fork_child(void)
+{
+    memset(&last, 0, sizeof last);
+    last.due_ms = UINT64_MAX;
+}
