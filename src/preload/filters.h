@@ -8,6 +8,8 @@
  *                               installed. If not, faults could not be served any more: it is refused, as
  *                               the kernel refuses where a thread cannot follow
  *
+ * Some calls are dispensable: where they are refused with an error something else is done. But not where they kill.
+ *
  * So a filter that is installed plainly is no sandbox for the whole process: our threads are outside.
  *
  * Why not leave our threads out, or let our calls through by a filter of our own before the program's: whoever has
@@ -26,6 +28,9 @@ const char *filters_allow_us(void);
 
 /* Would `program` allow them? NULL, or the name of one that it would not. */
 const char *filters_would_allow_us(const struct sock_fprog *program);
+
+/* Is the number one of those that runtime threads call? */
+bool filters_know(long number);
 
 /* seccomp(2), as the program makes it by number. The kernel's result. */
 long filters_install(unsigned operation, unsigned flags, void *argument);

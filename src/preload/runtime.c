@@ -34,6 +34,7 @@
 
 #define EXIT_FAILED 125 /* as `uzswap run`: uzswap itself failed */
 #define HOUSEKEEPING_MS 100
+#define START_LOOK_MS 100 /* how often to look whether the root thread has come to its end before it served */
 #define SERVED_A_CLOCK 16
 #define OVER_BUDGET_SHARE 32 /* one in so many bytes too many is worth a warning */
 
@@ -200,7 +201,11 @@ static int start_root(void (*run)(void *))
     }
     /* Acquire: see report. */
     while (!atomic_read_acquire(&start.done)) {
-        futex_wait(&start.done, 0, -1);
+        futex_wait(&start.done, 0, START_LOOK_MS);
+        /* A seccomp filter may have killed it. Looked at in this order, as it ends after a report of failure. */
+        if (runtime_thread_has_ended(&runtime.root) && !atomic_read_acquire(&start.done)) {
+            return -EPERM;
+        }
     }
     return start.error;
 }

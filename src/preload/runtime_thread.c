@@ -332,6 +332,12 @@ int runtime_thread_start_private(struct thread *t, void (*run)(void *), void *ar
     return start(t, 0, run, argument, name);
 }
 
+bool runtime_thread_has_ended(const struct thread *t)
+{
+    /* Acquire: what it did is seen. */
+    return !atomic_read_acquire(&((const struct runtime_thread *)t->state)->tid);
+}
+
 static void join(struct thread *handle)
 {
     struct runtime_thread *t = handle->state;

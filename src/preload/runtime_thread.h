@@ -28,6 +28,9 @@ void runtime_thread_set_member(const struct membership *member);
 /* As thread_ops_runtime.start, but the thread has a descriptor table of its own, a copy of the caller's. */
 int runtime_thread_start_private(struct thread *t, void (*run)(void *), void *argument, const char *name);
 
+/* Has a thread that was started, and not joined, ended? */
+bool runtime_thread_has_ended(const struct thread *t);
+
 /* The tid of one of them. */
 int runtime_thread_any_tid(void);
 

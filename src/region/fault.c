@@ -23,6 +23,7 @@
 
 #define MESSAGES 16
 #define PAGEIN_THREADS_DEFAULT 4
+#define PAGEIN_START_MS 1000 /* the handler serves by itself what comes before the first of them runs */
 
 /* ---- one page */
 
@@ -93,15 +94,20 @@ static int start_servers(struct region *r, struct server *servers, unsigned want
                          void (*run)(void *), const char *name);
 
 /* Most programs never wait for the device, and small ones should start fast: these threads start when first needed. Only
- * the handler thread comes here. Are there any? */
+ * the handler thread comes here. Does one serve the queue? One that was started may be turned away (by a seccomp filter of
+ * the program's, above all), and ends without a word; so they are counted when they run. */
 static bool has_pagein_threads(struct region *r)
 {
     if (unlikely(!r->pageins_used)) {
         unsigned wanted = r->options.pagein_threads ? r->options.pagein_threads : PAGEIN_THREADS_DEFAULT;
         start_servers(r, r->pageins, wanted < PAGEIN_THREADS_MAX ? wanted : PAGEIN_THREADS_MAX,
                       &r->pageins_used, run_pagein, "uzswap-pagein");
+        if (r->pageins_used) {
+            futex_wait(&r->pageins_run, 0, PAGEIN_START_MS);
+        }
     }
-    return r->pageins_used;
+    /* Acquire, for order's sake only: the queue has its own. */
+    return atomic_read_acquire(&r->pageins_run);
 }
 
 static bool push_pagein(struct region *r, uint64_t page, struct swap_cache_token token)
@@ -322,6 +328,8 @@ static void run_pagein(void *argument)
     struct server *server = argument;
     struct region *r = server->region;
     struct pagein_request request;
+    atomic_add_acq_rel(&r->pageins_run, 1);
+    futex_wake(&r->pageins_run, 1);
     while (!atomic_read_acquire(&r->stop)) {
         /* Acquire: a push after this read changes the word, and the sleep below returns at once. */
         uint32_t seen = atomic_read_acquire(&r->pagein.wake);
@@ -399,6 +407,7 @@ void fault_stop(struct region *r)
         r->threads->join(&r->pageins[--r->pageins_used].thread);
     }
     drop_pageins(r);
+    r->pageins_run = 0;
 }
 
 /* ---- SIGBUS mode */

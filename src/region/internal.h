@@ -127,6 +127,8 @@ struct region {
     struct server pageins[PAGEIN_THREADS_MAX];
     struct thread reclaimer;
     unsigned handlers_used, pageins_used;
+    uint32_t
+        pageins_run; /* page-in threads that serve the queue; one may have been turned away at its start; atomic */
 
     uint64_t counters[REGION_COUNTERS]; /* atomic */
 };

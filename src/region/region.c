@@ -316,7 +316,7 @@ int region_fork_child(struct region *r, int userfaultfd_device)
     r->account = r->memory->account;
     r->pagein.head = r->pagein.count = 0;
     r->pagein.unfinished = 0;
-    r->handlers_used = r->pageins_used = 0;
+    r->handlers_used = r->pageins_used = r->pageins_run = 0;
     for (unsigned i = 0; i < PAGEIN_THREADS_MAX; i++) {
         r->pageins[i].busy = 0; /* SIGBUS mode: claimed by threads that waited for the layout lock */
     }

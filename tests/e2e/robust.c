@@ -178,5 +178,9 @@ int main(int argc, char *argv[])
     if (name && !strcmp(name, "wait")) {
         wait_to_be_killed();
     }
+    if (name && !strcmp(name, "busy")) {
+        be_busy();
+        return 0;
+    }
     return run(name) ? 0 : 2;
 }

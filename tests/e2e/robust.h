@@ -38,6 +38,12 @@ int status_of(pid_t pid);
 void must_end_well(pid_t pid);
 void exec_and_wait(char *const arguments[], char *const environment[]);
 
+/* Ends the thread. */
+void *exit_by_number(void *status);
+
+/* Not a test: robust.sh has it traced, to see what the runtime's threads call. */
+void be_busy(void);
+
 /* Each list ends with NULL. */
 struct robust_test {
     const char *name;

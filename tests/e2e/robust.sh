@@ -50,6 +50,13 @@ for name in close_range_from_zero close_loop daemon; do
     check "$name, no device" robust $name --swap none
 done
 
+# ---- what the runtime's threads call
+
+for swap in file none; do
+    [ $swap = file ] && swap=file:$work
+    check "the table of calls has all that runtime threads make ($swap)" managed --swap "$swap" "$PROGRAMS/traced" "$PROGRAMS/robust" busy
+done
+
 # ---- a process whose only thread ends by exit(2), where there never was a /proc: it takes half a minute
 
 exit_without_proc() {

@@ -122,6 +122,50 @@ static void test_seccomp_all_threads_refused(void)
     work_where_fork_may_fail();
 }
 
+/* What the runtime can do without is refused from the start; no page has come from the device yet, for which it may want more
+ * threads. */
+static void test_seccomp_all_threads_dispensable(void)
+{
+    MUST(FORBID(SECCOMP_FILTER_FLAG_TSYNC, SECCOMP_RET_ERRNO | EPERM, SYS_futex_waitv, SYS_set_robust_list,
+                SYS_io_uring_enter, SYS_getrusage, SYS_get_robust_list, SYS_pidfd_open) == 0);
+    MUST(syscall(SYS_get_robust_list, 0, NULL, NULL) == -1 && errno == EPERM);
+    begin();
+    work_where_fork_may_fail();
+}
+
+static void test_seccomp_all_threads_no_threads(void)
+{
+    MUST(FORBID(SECCOMP_FILTER_FLAG_TSYNC, SECCOMP_RET_ERRNO | EPERM, SYS_clone, SYS_clone3) == 0);
+    begin();
+    work();
+    work();
+}
+
+/* What can be done without may not kill either: refused, or it does not matter. */
+static void test_seccomp_all_threads_killing(void)
+{
+    begin();
+    MUST(FORBID(SECCOMP_FILTER_FLAG_TSYNC, SECCOMP_RET_KILL_PROCESS, SYS_futex_waitv, SYS_io_uring_enter,
+                SYS_get_robust_list) >= 0);
+    work();
+    usleep(300 * 1000);
+    work();
+}
+
+/* A child's first runtime thread is killed: no child, or one that works. */
+static void test_seccomp_kills_thread(void)
+{
+    begin();
+    MUST(FORBID(0, SECCOMP_RET_KILL_THREAD, SYS_futex_waitv, SYS_get_robust_list) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        work();
+        _exit(0);
+    }
+    MUST(pid > 0 ? status_of(pid) == 0 : errno == EAGAIN);
+    work();
+}
+
 const struct robust_test robust_seccomp[] = {
     {"seccomp", test_seccomp},
     {"seccomp_late", test_seccomp_late},
@@ -129,5 +173,9 @@ const struct robust_test robust_seccomp[] = {
     {"seccomp_traps", test_seccomp_traps},
     {"seccomp_all_threads", test_seccomp_all_threads},
     {"seccomp_all_threads_refused", test_seccomp_all_threads_refused},
+    {"seccomp_all_threads_dispensable", test_seccomp_all_threads_dispensable},
+    {"seccomp_all_threads_no_threads", test_seccomp_all_threads_no_threads},
+    {"seccomp_all_threads_killing", test_seccomp_all_threads_killing},
+    {"seccomp_kills_thread", test_seccomp_kills_thread},
     {NULL, NULL},
 };

@@ -43,6 +43,7 @@ struct fixture_options {
     enum region_fault_mode mode;
     enum zswap_writeback writeback;
     unsigned pagein_threads;
+    const struct thread_ops *threads; /* NULL = those of libpthread */
     void (*over_budget)(void *context, size_t over_bytes);
     void (*page_lost)(void *context, void *address, int error);
     void *context;
@@ -244,7 +245,9 @@ static inline struct region_options fixture_region_options(struct fixture *f, co
                                    .swap_cache = f->cache,
                                    .type = 3,
                                    .memory = &f->memory,
-                                   .threads = o->family ? &thread_ops_members : &thread_ops_pthread,
+                                   .threads = o->threads  ? o->threads
+                                              : o->family ? &thread_ops_members
+                                                          : &thread_ops_pthread,
                                    .fault_mode = o->mode,
                                    .pagein_threads = o->pagein_threads,
                                    .over_budget = o->over_budget,

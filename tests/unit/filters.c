@@ -70,6 +70,29 @@ TEST(a_list_of_what_is_allowed)
                  REFUSE, ALLOW);
 }
 
+static bool is_getrusage(const char *name)
+{
+    return name && strcmp(name, "getrusage") == 0;
+}
+
+TEST(what_can_be_done_without_may_be_refused_and_may_not_kill)
+{
+    CHECK_FILTER(NULL, LOAD(nr), JUMP(BPF_JEQ, SYS_set_robust_list, 0, 1), REFUSE, ALLOW);
+    CHECK_FILTER(NULL, LOAD(nr), JUMP(BPF_JEQ, SYS_clone, 0, 1), REFUSE, ALLOW);
+    struct sock_filter killing[] = {LOAD(nr), JUMP(BPF_JEQ, SYS_getrusage, 0, 1),
+                                    ANSWER(SECCOMP_RET_KILL_PROCESS), ALLOW};
+    struct sock_filter lying[] = {LOAD(nr), JUMP(BPF_JEQ, SYS_getrusage, 0, 1), ANSWER(SECCOMP_RET_ERRNO),
+                                  ALLOW};
+    CHECK(is_getrusage(filters_would_allow_us(&(struct sock_fprog){4, killing})));
+    CHECK(is_getrusage(filters_would_allow_us(&(struct sock_fprog){4, lying})));
+}
+
+TEST(numbers_are_known_or_not)
+{
+    CHECK(filters_know(SYS_futex) && filters_know(SYS_clone) && filters_know(SYS_exit));
+    CHECK(!filters_know(SYS_ptrace) && !filters_know(-1));
+}
+
 TEST(arguments_count)
 {
     CHECK_FILTER(NULL, LOAD(nr), JUMP(BPF_JEQ, SYS_ioctl, 0, 3), LOAD(args[1]), JUMP(BPF_JEQ, 0x5412, 0, 1),
@@ -107,6 +130,8 @@ int main(void)
     RUN(a_filter_that_allows_all);
     RUN(a_list_of_what_is_forbidden);
     RUN(a_list_of_what_is_allowed);
+    RUN(what_can_be_done_without_may_be_refused_and_may_not_kill);
+    RUN(numbers_are_known_or_not);
     RUN(arguments_count);
     RUN(another_architecture_is_another_list);
     RUN(arithmetic_and_memory);

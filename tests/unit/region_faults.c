@@ -399,6 +399,34 @@ TEST(many_hung_reads_hang_nobody_else)
     end_hung_touches(&f, threads, 12);
 }
 
+static void end_at_once(void *argument)
+{
+    (void)argument;
+}
+
+/* As in a process whose filter turns new threads away: they start, and never serve. */
+static int start_but_no_pagein(struct thread *t, void (*run)(void *), void *argument, const char *name)
+{
+    bool is_pagein = strcmp(name, "uzswap-pagein") == 0;
+    return thread_ops_pthread.start(t, is_pagein ? end_at_once : run, argument, name);
+}
+
+static void join_any(struct thread *t)
+{
+    thread_ops_pthread.join(t);
+}
+
+TEST(without_pagein_threads_the_handler_reads)
+{
+    static const struct thread_ops ops = {.start = start_but_no_pagein, .join = join_any};
+    struct fixture f;
+    struct fixture_options o = roomy;
+    o.threads = &ops;
+    open_mixed(&f, o);
+    CHECK_EQUAL(fixture_wrong(&f, 0, PAGES, 1), 0);
+    fixture_close(&f);
+}
+
 static void *run_discard(void *argument)
 {
     region_discard(hung->region, argument, 4 * PAGE_BYTES);
@@ -552,6 +580,7 @@ int main(void)
     RUN(no_fault_waits_for_another_pages_read);
     RUN(many_hung_reads_hang_nobody_else);
     RUN(requests_that_no_thread_comes_to_leave_no_slot);
+    RUN(without_pagein_threads_the_handler_reads);
     RUN(a_discard_does_not_wait_for_reads);
     RUN(a_page_discarded_while_it_is_read_reads_zero);
     RUN(a_late_read_does_not_overwrite_what_was_moved_there);
