@@ -21,6 +21,8 @@
 
 #include <fcntl.h>
 
+#include "preload/proc.h"
+
 #define MAP_COUNT_DEFAULT 65530u
 #define MAPPINGS_OUTSIDE 3000u /* code, files, stacks, small mappings, and the runtime's own */
 
@@ -135,6 +137,23 @@ long arena_give_out(struct arena *arena, struct span s, int protection, int flag
     return (long)at;
 }
 
+/* What the process has mapped outside the arena, but for the runtime. */
+static size_t bytes_outside(const struct arena *arena)
+{
+    size_t all = proc_address_space();
+    return all > arena->reserved ? all - arena->reserved : 0;
+}
+
+bool arena_may_grow(const struct arena *arena, uint64_t pages)
+{
+    if (likely(arena->space_limit == SIZE_MAX)) {
+        return true;
+    }
+    size_t kept = arena->break_bytes - (size_t)(arena->break_end - arena->break_start);
+    size_t given = ((arena->space.pages - arena->space.free_pages) << PAGE_SHIFT) - kept;
+    return bytes_outside(arena) + given + (pages << PAGE_SHIFT) <= arena->space_limit;
+}
+
 static bool is_inside(const struct arena *arena, const char *at, size_t bytes)
 {
     return at >= arena->base && bytes <= arena->bytes && (size_t)(at - arena->base) <= arena->bytes - bytes;
@@ -143,7 +162,9 @@ static bool is_inside(const struct arena *arena, const char *at, size_t bytes)
 /* A new range that mmap makes. */
 static long map_at(struct arena *arena, struct arena_request *q, struct span s)
 {
-    int flags = arena_flags_of_new(arena, s.end - s.first, q->protection);
+    int flags = arena_may_grow(arena, s.end - s.first)
+                    ? arena_flags_of_new(arena, s.end - s.first, q->protection)
+                    : -ENOMEM;
     q->bring_in = flags > 0 && !(flags & RANGE_LOCKED_ON_FAULT);
     return flags < 0 ? flags : arena_give_out(arena, s, q->protection, flags);
 }
@@ -305,6 +326,9 @@ long arena_serve(struct arena *arena, struct arena_request *q)
         return arena_unlock(arena, span_of(arena, q->at, q->bytes));
     case ARENA_UNLOCK_ALL:
         return arena_unlock_all(arena);
+    case ARENA_LIMIT:
+        arena->space_limit = q->limit;
+        return (long)arena->reserved;
     case ARENA_BREAK:
         return arena_break(arena, q);
     }
@@ -336,7 +360,11 @@ static uint32_t ranges_most(void)
 int arena_init(struct arena *arena, struct memory *memory)
 {
     struct region *region = arena->region;
-    *arena = (struct arena){.base = region_base(region), .bytes = region_bytes(region), .region = region};
+    *arena = (struct arena){.base = region_base(region),
+                            .bytes = region_bytes(region),
+                            .region = region,
+                            .space_limit = SIZE_MAX,
+                            .reserved = region_bytes(region)};
     int error = address_space_init(&arena->space, memory, arena->bytes >> PAGE_SHIFT);
     arena->space.limit = ranges_most();
     return error;

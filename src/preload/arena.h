@@ -21,6 +21,8 @@ struct arena {
     bool has_pkeys;     /* pkey_mprotect was used on it */
     int future_lock;    /* mlockall(MCL_FUTURE): the flags of new ranges */
     size_t lock_limit;  /* the RLIMIT_MEMLOCK of who locked last; for what future_lock locks */
+    size_t space_limit; /* the program's RLIMIT_AS; SIZE_MAX = none */
+    size_t reserved;    /* how much address space is the runtime's, with the arena; immutable */
     char *break_start;  /* arena_break.c; NULL before the first sbrk */
     char *break_end;    /* the break */
     size_t break_bytes; /* kept from break_start on */
@@ -40,9 +42,10 @@ enum arena_operation {
     ARENA_HAND_OVER, /* managed ranges become the kernel's, with what is in them */
     ARENA_COVERS,    /* -ENOMEM if the range has holes; else whether a part of it is locked */
     ARENA_NEXT, /* the first range at or after `at` that is locked with its pages: in `at`, `bytes`. -ENOENT */
-    ARENA_LOCK,       /* `flags` is mlock2's; `limit` how much may be locked */
-    ARENA_LOCK_ALL,   /* `flags` is mlockall's, likewise */
-    ARENA_UNLOCK,     /* a range */
+    ARENA_LOCK,     /* `flags` is mlock2's; `limit` how much may be locked */
+    ARENA_LOCK_ALL, /* `flags` is mlockall's, likewise */
+    ARENA_UNLOCK,   /* a range */
+    ARENA_LIMIT,    /* `limit` is the program's RLIMIT_AS from now on; what is the runtime's address space */
     ARENA_UNLOCK_ALL, /* all, also of the future */
     ARENA_BREAK, /* the break goes to `at`, if it may be `limit` bytes long; where it is then. -ENOSPC: no room */
 };

@@ -48,6 +48,9 @@ static int grow(struct arena *arena, struct span s)
     if (!address_space_is(&arena->space, s.first, s.end - s.first, RANGE_KEPT)) {
         return -ENOMEM; /* the program has mapped something there */
     }
+    if (!arena_may_grow(arena, s.end - s.first)) {
+        return -ENOMEM;
+    }
     int flags = arena_flags_of_new(arena, s.end - s.first, PROT_READ | PROT_WRITE);
     long at = flags < 0 ? flags : arena_give_out(arena, s, PROT_READ | PROT_WRITE, flags);
     return sys_is_error(at) ? (int)at : 0;

@@ -55,6 +55,9 @@ static inline bool is_free(const struct arena *arena, struct span s)
 /* Under the key `pkey`, or the one it has (-1). */
 int arena_protect(const struct arena *arena, struct range r, int protection, int pkey);
 
+/* May the program have so many pages more, under its RLIMIT_AS? */
+bool arena_may_grow(const struct arena *arena, uint64_t pages);
+
 /* Gives a span that is free, or kept, out. Its address, or -errno. */
 long arena_give_out(struct arena *arena, struct span s, int protection, int flags);
 

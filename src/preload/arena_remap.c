@@ -148,6 +148,9 @@ static long resize(struct arena *arena, struct span old, struct range r, uint64_
     if (r.kind == RANGE_FOREIGN) {
         return may_move ? send(arena, r, pages << PAGE_SHIFT, NULL) : -ENOMEM;
     }
+    if (!arena_may_grow(arena, pages - old_pages)) {
+        return -ENOMEM;
+    }
     if ((r.flags & RANGE_LOCKED) && !arena_may_lock(arena, pages - old_pages)) {
         return -EAGAIN;
     }

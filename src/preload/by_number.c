@@ -56,6 +56,20 @@ static long serve(long number, long *a)
         return call_ioctl((int)a[0], (unsigned long)a[1], (void *)a[2]);
     case SYS_shmat:
         return call_shmat((int)a[0], (const void *)a[1], (int)a[2]);
+    case SYS_process_madvise:
+        return call_process_madvise((int)a[0], (const struct iovec *)a[1], (size_t)a[2], (int)a[3],
+                                    (unsigned)a[4]);
+    case SYS_prlimit64:
+        return call_prlimit((int)a[0], (int)a[1], (const struct rlimit64 *)a[2], (struct rlimit64 *)a[3]);
+    case SYS_setrlimit:
+        return call_prlimit(0, (int)a[0], (const struct rlimit64 *)a[1], NULL);
+    case SYS_getrlimit:
+        return call_prlimit(0, (int)a[0], NULL, (struct rlimit64 *)a[1]);
+    case SYS_execve:
+        return call_execve((const char *)a[0], (char *const *)a[1], (char *const *)a[2]);
+    case SYS_execveat:
+        return call_execveat((int)a[0], (const char *)a[1], (char *const *)a[2], (char *const *)a[3],
+                             (int)a[4]);
     case SYS_seccomp:
         return filters_install((unsigned)a[0], (unsigned)a[1], (void *)a[2]);
     case SYS_exit:
@@ -75,18 +89,19 @@ static long serve(long number, long *a)
 #define WORD0                                                                                                \
     (1ull << SYS_mmap | 1ull << SYS_munmap | 1ull << SYS_mprotect | 1ull << SYS_madvise |                    \
      1ull << SYS_mremap | 1ull << SYS_mincore | 1ull << SYS_msync | 1ull << SYS_brk | 1ull << SYS_ioctl |    \
-     1ull << SYS_shmat | 1ull << SYS_clone | 1ull << SYS_fork | 1ull << SYS_exit)
+     1ull << SYS_shmat | 1ull << SYS_clone | 1ull << SYS_fork | 1ull << SYS_execve | 1ull << SYS_exit)
+#define WORD1 (1ull << (SYS_getrlimit - 64))
 #define WORD2                                                                                                \
     (1ull << (SYS_mlock - 128) | 1ull << (SYS_munlock - 128) | 1ull << (SYS_mlockall - 128) |                \
-     1ull << (SYS_munlockall - 128))
+     1ull << (SYS_munlockall - 128) | 1ull << (SYS_setrlimit - 128))
 #define WORD3 (1ull << (SYS_exit_group - 192))
-#define WORD4 (1ull << (SYS_seccomp - 256))
-#define WORD5 (1ull << (SYS_mlock2 - 320) | 1ull << (SYS_pkey_mprotect - 320))
-#define WORD6 (1ull << (SYS_clone3 - 384))
+#define WORD4 (1ull << (SYS_seccomp - 256) | 1ull << (SYS_prlimit64 - 256))
+#define WORD5 (1ull << (SYS_mlock2 - 320) | 1ull << (SYS_pkey_mprotect - 320) | 1ull << (SYS_execveat - 320))
+#define WORD6 (1ull << (SYS_clone3 - 384) | 1ull << (SYS_process_madvise - 384))
 
 /* Bit n: number n is served here. */
 __attribute__((visibility("hidden"), used)) const uint64_t uzswap_served_numbers[NUMBERS / 64] = {
-    [0] = WORD0, [2] = WORD2, [3] = WORD3, [4] = WORD4, [5] = WORD5, [6] = WORD6};
+    [0] = WORD0, [1] = WORD1, [2] = WORD2, [3] = WORD3, [4] = WORD4, [5] = WORD5, [6] = WORD6};
 
 long uzswap_serve_by_number(long number, long a, long b, long c, long d, long e, long f);
 __attribute__((visibility("hidden"), used)) long uzswap_serve_by_number(long number, long a, long b, long c,

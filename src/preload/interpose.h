@@ -96,6 +96,22 @@ long call_munlockall(void);
 long call_mincore(void *at, size_t length, unsigned char *vector);
 long call_msync(void *at, size_t length, int flags);
 
+/* ---- interpose_process.c */
+struct iovec;
+long call_process_madvise(int pidfd, const struct iovec *vector, size_t count, int advice, unsigned flags);
+
+/* ---- interpose_limit.c */
+struct rlimit64;
+long call_prlimit(int pid, int resource, const struct rlimit64 *new, struct rlimit64 *old);
+
+/* Before an exec, and after one that has failed: the next image is to find the program's own limit. */
+void limit_before_exec(void);
+void limit_after_exec(void);
+
+/* ---- interpose_exec.c */
+long call_execve(const char *path, char *const *argv, char *const *environment);
+long call_execveat(int folder, const char *path, char *const *argv, char *const *environment, int flags);
+
 /* ---- interpose_break.c */
 long call_brk(void *to);
 

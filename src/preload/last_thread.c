@@ -42,41 +42,22 @@ static bool leader_lives(void)
 
 enum task { TASK_PROGRAMS, TASK_OF_NOBODY };
 
-static const char *field(const char *status, const char *name)
-{
-    const char *at = strstr(status, name);
-    return at ? at + strlen(name) : "";
-}
-
-/* The last number in a line: a thread's in its own pid name space. */
-static int last_number(const char *line)
-{
-    int number = 0;
-    for (; *line && *line != '\n'; line++) {
-        bool is_digit = *line >= '0' && *line <= '9';
-        number = !is_digit                            ? number
-                 : line[-1] >= '0' && line[-1] <= '9' ? number * 10 + (*line - '0')
-                                                      : *line - '0';
-    }
-    return number;
-}
-
 /* Not ours, no zombie, and no worker that the kernel has given the process. */
 static enum task task_of_status(const char *status)
 {
-    const char *name = field(status, "Name:\t"), *state = field(status, "\nState:\t");
-    int tid = last_number(field(status, "\nNSpid:\t"));
-    tid = tid ? tid : last_number(field(status, "\nPid:\t"));
+    const char *name = proc_field(status, "Name:\t"), *state = proc_field(status, "\nState:\t");
+    int tid = proc_last_number(proc_field(status, "\nNSpid:\t"));
+    tid = tid ? tid : proc_last_number(proc_field(status, "\nPid:\t"));
     bool is_kernels = !strncmp(name, "iou-", 4) || !strncmp(name, "vhost-", 6);
     return is_kernels || *state == 'Z' || *state == 'X' || runtime_thread_has_tid(tid) ? TASK_OF_NOBODY
                                                                                        : TASK_PROGRAMS;
 }
 
 /* A thread that is not there is nobody's; one that cannot be read is the program's. */
-static enum task task_of(const char *number)
+static enum task task_of(int number)
 {
     char path[64] = TASKS "/", status[STATUS_BYTES];
-    strncat(path, number, 20);
+    proc_append_number(path, (unsigned)number);
     strcat(path, "/status");
     int fd = proc_open(path);
     if (fd < 0) {
@@ -90,16 +71,7 @@ static enum task task_of(const char *number)
 
 static int number_of(const char *text)
 {
-    return *text >= '0' && *text <= '9' ? last_number(text) : 0;
-}
-
-static const char *text_of(int number, char text[16])
-{
-    char *at = text + 15;
-    for (*at = 0; number; number /= 10) {
-        *--at = (char)('0' + number % 10);
-    }
-    return at;
+    return *text >= '0' && *text <= '9' ? proc_last_number(text) : 0;
 }
 
 static long threads_of(int folder)
@@ -125,7 +97,7 @@ static bool find_in_list(int folder, long *listed)
         for (long at = 0; at < bytes;) {
             const struct entry *e = (const struct entry *)(names + at);
             int number = number_of(e->name);
-            if (number && task_of(e->name) == TASK_PROGRAMS) {
+            if (number && task_of(number) == TASK_PROGRAMS) {
                 last.witness = number;
                 return true;
             }
@@ -172,9 +144,7 @@ static bool sweep_has_nobody(void)
 
 static bool witness_lives(bool has_proc)
 {
-    char text[16];
-    return last.witness &&
-           (has_proc ? task_of(text_of(last.witness, text)) == TASK_PROGRAMS : is_programs(last.witness));
+    return last.witness && (has_proc ? task_of(last.witness) == TASK_PROGRAMS : is_programs(last.witness));
 }
 
 static bool is_nobody_left(void)

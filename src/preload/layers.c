@@ -131,6 +131,7 @@ int layers_build(const struct run_options *options, struct message *message)
     runtime.userfaultfd_device =
         (int)sys_call6(SYS_openat, AT_FDCWD, (long)USERFAULTFD_DEVICE, O_RDWR | O_CLOEXEC, 0, 0, 0);
     proc_keep();
+    size_t before = proc_address_space();
     error = open_cache(options, message);
     if (error) {
         return error;
@@ -147,6 +148,10 @@ int layers_build(const struct run_options *options, struct message *message)
     }
     runtime.arena_base = runtime.arena.base;
     runtime.arena_bytes = runtime.arena.bytes;
+    size_t after = proc_address_space();
+    if (after > before + runtime.arena.reserved) {
+        runtime.arena.reserved = after - before;
+    }
     return 0;
 
 no_arena:

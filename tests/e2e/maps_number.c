@@ -43,6 +43,46 @@ TEST(names_and_numbers_mean_the_same_memory)
     CHECK_EQUAL(munmap(again, 4 * MIB), 0);
 }
 
+/* As madvise, where the kernel has it so. */
+TEST(process_madvise_of_oneself_is_madvise)
+{
+    int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    char *at = get(4 * MIB);
+    REQUIRE(pidfd >= 0);
+    fill(at, 4 * MIB, 3);
+    struct iovec parts[2] = {{at, MIB}, {at + 2 * MIB, MIB}};
+    if (process_madvise(pidfd, parts, 2, MADV_PAGEOUT, 0) != 2 * MIB) {
+        SKIP("this kernel has no MADV_PAGEOUT by process_madvise");
+    }
+    CHECK_EQUAL(wrong(at, 4 * MIB, 3), 0);
+    press();
+    if (syscall(SYS_process_madvise, pidfd, NULL, 0, MADV_DONTNEED, 0) == 0) { /* Linux 6.13 */
+        CHECK_EQUAL(process_madvise(pidfd, parts, 2, MADV_DONTNEED, 0), 2 * MIB);
+        CHECK(is_zero(at, MIB) && is_zero(at + 2 * MIB, MIB));
+        CHECK_EQUAL(wrong(at + MIB, MIB, 3 + MIB / PAGE), 0);
+        fill(at, 4 * MIB, 3);
+        press();
+        struct iovec many[40];
+        for (int i = 0; i < 40; i++) {
+            many[i] = (struct iovec){at + 2 * i * PAGE, PAGE};
+        }
+        CHECK_EQUAL(syscall(SYS_process_madvise, pidfd, many, 40, MADV_DONTNEED, 0), 40 * PAGE);
+        CHECK(is_zero(at + 78 * PAGE, PAGE));
+        CHECK_EQUAL(wrong(at + 79 * PAGE, PAGE, 3 + 79), 0);
+    }
+    errno = 0;
+    CHECK_EQUAL(process_madvise(pidfd, parts, 2, 12345, 0), -1);
+    CHECK_EQUAL(errno, EINVAL);
+    CHECK_EQUAL(process_madvise(pidfd, (void *)PAGE, 2, MADV_COLD, 0), -1);
+    CHECK_EQUAL(errno, EFAULT);
+    CHECK_EQUAL(process_madvise(pidfd, parts, 2, MADV_COLD, 1), -1);
+    CHECK_EQUAL(errno, EINVAL);
+    CHECK_EQUAL(munmap(at + 2 * MIB, MIB), 0);
+    CHECK_EQUAL(process_madvise(pidfd, parts, 2, MADV_COLD, 0), MIB); /* as far as it goes */
+    CHECK_EQUAL(munmap(at, 4 * MIB), 0);
+    close(pidfd);
+}
+
 TEST(errors_are_minus_one_and_errno)
 {
     errno = 0;
@@ -106,6 +146,7 @@ int main(void)
     begin();
     RUN(memory_mapped_by_number_is_memory_like_any);
     RUN(names_and_numbers_mean_the_same_memory);
+    RUN(process_madvise_of_oneself_is_madvise);
     RUN(errors_are_minus_one_and_errno);
     RUN(all_six_arguments_arrive);
     RUN(signal_handlers_may_call_by_number);

@@ -250,6 +250,67 @@ static void test_limit_nproc(void)
     work_where_fork_may_fail();
 }
 
+#define LIMIT_AS ((rlim_t)2 << 30)
+
+static void must_have_limit_as(rlim_t expected)
+{
+    struct rlimit l;
+    MUST(getrlimit(RLIMIT_AS, &l) == 0 && l.rlim_cur == expected);
+    MUST(prlimit(getpid(), RLIMIT_AS, NULL, &l) == 0 && l.rlim_cur == expected);
+    MUST(syscall(SYS_prlimit64, 0, RLIMIT_AS, NULL, &l) == 0 && l.rlim_cur == expected);
+    MUST(syscall(SYS_getrlimit, RLIMIT_AS, &l) == 0 && l.rlim_cur == expected);
+}
+
+static void *do_nothing(void *argument)
+{
+    return argument;
+}
+
+/* All kinds of mappings fit below the limit, and none above it. */
+static void map_under_limit(void)
+{
+    const int kinds[] = {ANONYMOUS, MAP_SHARED | MAP_ANONYMOUS, ANONYMOUS | MAP_STACK};
+    pthread_t thread;
+    for (size_t i = 0; i < 3; i++) {
+        char *at = mmap(NULL, LIMIT_AS / 4, RW, kinds[i] | MAP_NORESERVE, -1, 0);
+        MUST(at != MAP_FAILED);
+        at[PAGE] = 1;
+        MUST(mremap(at, LIMIT_AS / 4, 2 * LIMIT_AS, MREMAP_MAYMOVE) == MAP_FAILED && errno == ENOMEM);
+        MUST(munmap(at, LIMIT_AS / 4) == 0);
+        MUST(mmap(NULL, LIMIT_AS, RW, kinds[i] | MAP_NORESERVE, -1, 0) == MAP_FAILED && errno == ENOMEM);
+    }
+    MUST(pthread_create(&thread, NULL, do_nothing, NULL) == 0 && pthread_join(thread, NULL) == 0);
+}
+
+/* Lowered, read, kept by children and by exec, and raised again. */
+static void test_limit_as_means_the_programs(void)
+{
+    struct rlimit before, l;
+    begin();
+    MUST(getrlimit(RLIMIT_AS, &before) == 0);
+    l = (struct rlimit){LIMIT_AS, before.rlim_max};
+    MUST(setrlimit(RLIMIT_AS, &l) == 0);
+    must_have_limit_as(LIMIT_AS);
+    map_under_limit();
+    pid_t pid = fork();
+    if (pid == 0) {
+        must_have_limit_as(LIMIT_AS);
+        map_under_limit();
+        work();
+        execlp("sh", "sh", "-c", "[ \"$(ulimit -v)\" = 2097152 ]", (char *)NULL);
+        _exit(127);
+    }
+    must_end_well(pid);
+    MUST(execv("/nowhere", (char *[]){"nowhere", NULL}) == -1 && errno == ENOENT);
+    map_under_limit();
+    MUST(setrlimit(RLIMIT_AS, &(struct rlimit){2, 1}) == -1 && errno == EINVAL);
+    must_have_limit_as(LIMIT_AS);
+    MUST(setrlimit(RLIMIT_AS, &before) == 0);
+    must_have_limit_as(before.rlim_cur);
+    MUST(munmap(map(2 * LIMIT_AS), 2 * LIMIT_AS) == 0);
+    work_everywhere();
+}
+
 const struct robust_test robust_descriptors[] = {
     {"close_range", test_close_range},
     {"close_range_from_zero", test_close_range_from_zero},
@@ -270,5 +331,6 @@ const struct robust_test robust_descriptors[] = {
     {"limit_core", test_limit_core},
     {"limit_memlock", test_limit_memlock},
     {"limit_nproc", test_limit_nproc},
+    {"limit_as_means_the_programs", test_limit_as_means_the_programs},
     {NULL, NULL},
 };
