@@ -198,6 +198,23 @@ EXPORT void *mmap64(void *at, size_t length, int protection, int flags, int fd, 
 
 /* ---- munmap, mprotect */
 
+static long unmap_pieces(void *at, size_t bytes, bool managed)
+{
+    FOR_PIECES(p, at, bytes)
+    {
+        if (p.managed != managed) {
+            continue;
+        }
+        long error = managed
+                         ? ask((struct arena_request){.operation = ARENA_UNMAP, .at = p.at, .bytes = p.bytes})
+                         : sys_munmap(p.at, p.bytes);
+        if (error) {
+            return error;
+        }
+    }
+    return 0;
+}
+
 long call_munmap(void *at, size_t length)
 {
     size_t bytes = whole_pages(length);
@@ -207,16 +224,9 @@ long call_munmap(void *at, size_t length)
     if ((uintptr_t)at + bytes > USER_ADDRESSES) {
         return -EINVAL; /* before the first piece goes */
     }
-    FOR_PIECES(p, at, bytes)
-    {
-        long error = p.managed
-                         ? ask((struct arena_request){.operation = ARENA_UNMAP, .at = p.at, .bytes = p.bytes})
-                         : sys_munmap(p.at, p.bytes);
-        if (error) {
-            return error;
-        }
-    }
-    return 0;
+    /* Managed ones first: who unmaps all there is, unmaps the runtime with the rest, and that fault must be his. */
+    long error = unmap_pieces(at, bytes, true);
+    return error ? error : unmap_pieces(at, bytes, false);
 }
 
 EXPORT int munmap(void *at, size_t length)

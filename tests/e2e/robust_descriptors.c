@@ -6,8 +6,10 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -251,6 +253,7 @@ static void test_limit_nproc(void)
 }
 
 #define LIMIT_AS ((rlim_t)2 << 30)
+#define PRIVATE (MAP_PRIVATE | MAP_ANONYMOUS)
 
 static void must_have_limit_as(rlim_t expected)
 {
@@ -269,7 +272,7 @@ static void *do_nothing(void *argument)
 /* All kinds of mappings fit below the limit, and none above it. */
 static void map_under_limit(void)
 {
-    const int kinds[] = {ANONYMOUS, MAP_SHARED | MAP_ANONYMOUS, ANONYMOUS | MAP_STACK};
+    const int kinds[] = {PRIVATE, MAP_SHARED | MAP_ANONYMOUS, PRIVATE | MAP_STACK};
     pthread_t thread;
     for (size_t i = 0; i < 3; i++) {
         char *at = mmap(NULL, LIMIT_AS / 4, RW, kinds[i] | MAP_NORESERVE, -1, 0);

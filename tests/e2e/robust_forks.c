@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -90,9 +91,31 @@ static void test_clone_wrapper(void)
     work_everywhere();
 }
 
+/* A process that unmaps all it has faults itself, and its tracer sees that. */
+static void test_unmap_all(void)
+{
+    begin();
+    pid_t pid = fork();
+    if (pid == 0) {
+        MUST(ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0);
+        raise(SIGSTOP);
+        munmap(NULL, ((size_t)1 << 47) - PAGE);
+        _exit(0);
+    }
+    int status = status_of(pid);
+    MUST(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
+    MUST(ptrace(PTRACE_CONT, pid, NULL, NULL) == 0);
+    status = status_of(pid);
+    MUST(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSEGV);
+    MUST(kill(pid, SIGKILL) == 0);
+    status_of(pid);
+    work_everywhere();
+}
+
 const struct robust_test robust_forks[] = {
     {"raw_fork", test_raw_fork},
     {"bad_clone_pointers", test_bad_clone_pointers},
     {"clone_wrapper", test_clone_wrapper},
+    {"unmap_all", test_unmap_all},
     {NULL, NULL},
 };
