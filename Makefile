@@ -41,6 +41,7 @@ bench:
 	@$(BUILD)/bench/bench-scale
 	@bench/density.py --build $(BUILD)
 	@bench/store_load.py --build $(BUILD)
+	@bench/mappings.py --build $(BUILD)
 	@bench/compare.py --build $(BUILD)
 
 install: all
@@ -65,7 +66,7 @@ help:
 	@echo '                    installs more packages; tests/programs/check.py --help)'
 	@echo 'make verify         the entry lifecycle: every interleaving, the model, memory orders, planted faults'
 	@echo 'make bench          lifecycles side by side; store and load over the codec; the index at 64 M pages (3 GiB); pools on real'
-	@echo '                    memory; uzswap against the zswap of the kernel (as root)'
+	@echo '                    memory; calls that change mappings; uzswap against the zswap of the kernel (as root)'
 	@echo 'make bench-deps     install what make bench uses if it is there: Java and Chromium'
 	@echo 'make install        to $$(DESTDIR)$$(PREFIX), by default /usr/local'
 	@echo 'make format         format the sources; make format-check only looks'

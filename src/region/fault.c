@@ -303,7 +303,7 @@ static void run_handler(void *argument)
         for (size_t i = 0; i < n; i++) {
             serve_message(server, &messages[i]);
         }
-        if (!n) {
+        if (n < MESSAGES) { /* else there may be more */
             wait_for_message(r);
         }
     }

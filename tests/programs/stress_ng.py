@@ -29,7 +29,6 @@ MEMORY = {
     "prefetch": ["--prefetch-l3-size", "128M"],
     "qsort": ["--qsort-size", "4000000"],
     "remap": [],
-    "resources": [],
     "shm": ["--shm-bytes", "16M"],
     "shm-sysv": ["--shm-sysv-bytes", "16M"],
     "stack": [],
@@ -43,8 +42,8 @@ MEMORY = {
     "vm-splice": ["--vm-splice-bytes", "32M"],
     "zlib": [],
 }
-# Not mmapfork (all memory of the machine) and vforkmany (as many processes as there can be).
-PROCESSES = ["clone", "exec", "exit-group", "fork", "forkheavy", "pthread", "session", "sigsegv", "spawn", "switch",
+# Not mmapfork (all memory of the machine), vforkmany (as many processes as there can be), resources and forkheavy (all of the disk).
+PROCESSES = ["clone", "exec", "exit-group", "fork", "pthread", "session", "sigsegv", "spawn", "switch",
              "vfork", "wait", "zombie"]
 SMALL = ["madvise", "mlock", "mmap", "mremap", "munmap"]
 SECONDS = 3
