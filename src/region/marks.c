@@ -47,6 +47,9 @@ void marks_refresh(struct region *r)
 void region_set_limit(struct region *r, size_t reach)
 {
     marks_set(r, reach);
+    if (account_total(r->account) <= region_mark(&r->hard_limit)) {
+        atomic_set_relaxed(&r->over_budget, 0); /* a hint */
+    }
     if (account_total(r->account) > region_mark(&r->high_water)) {
         reclaim_wake(r);
     }

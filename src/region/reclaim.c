@@ -307,17 +307,27 @@ static bool writes_are_in_flight(struct region *r)
     return in_flight;
 }
 
+/* There is room, perhaps without our doing: memory was freed, or the limit was raised. */
+static bool is_below_high_water(struct region *r)
+{
+    bool below = account_total(r->account) <= region_mark(&r->high_water);
+    if (below && atomic_read_relaxed(&r->over_budget)) {
+        atomic_set_relaxed(&r->over_budget, 0);
+    }
+    return below;
+}
+
 static void run_reclaimer(void *argument)
 {
     struct region *r = argument;
     while (!atomic_read_acquire(&r->stop)) {
         uint32_t seen = atomic_read_acquire(&r->reclaim_wake);
-        bool done = account_total(r->account) <= region_mark(&r->high_water) || work_ahead(r);
+        bool done = is_below_high_water(r) || work_ahead(r);
         int sleep_ms = writes_are_in_flight(r) ? REAP_MS : done ? -1 : RETRY_MS;
         /* Seq-cst, so that on most machines either this thread sees the total that rose, or who raised it sees that
          * this thread sleeps; who misses that makes room himself before he passes the hard limit. */
         atomic_set_seq_cst(&r->reclaim_sleeps, 1);
-        if (!done || account_total(r->account) <= region_mark(&r->high_water)) {
+        if (!done || is_below_high_water(r)) {
             futex_wait(&r->reclaim_wake, seen, sleep_ms);
         }
         atomic_set_seq_cst(&r->reclaim_sleeps, 0);

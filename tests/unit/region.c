@@ -352,6 +352,18 @@ TEST(over_budget_the_program_goes_on_and_is_told_once)
     fixture_close(&f);
 }
 
+TEST(a_limit_that_rises_ends_being_over_budget)
+{
+    struct fixture f;
+    fixture_open(&f, (struct fixture_options){.bytes = 16 * MIB, .budget = 12 * MIB, .incompressible = true});
+    fixture_fill(&f, 0, f.pages, 1);
+    WAIT_FOR(atomic_read_relaxed(&f.region->over_budget));
+    account_set_limit(&f.account, 64 * MIB);
+    region_set_limit(f.region, 64 * MIB);
+    CHECK_EQUAL(atomic_read_relaxed(&f.region->over_budget), 0);
+    fixture_close(&f);
+}
+
 /* ---- creation without memory */
 
 TEST(every_failed_allocation_of_create_is_a_clean_error)
@@ -432,6 +444,7 @@ int main(void)
     RUN(the_budget_holds_with_incompressible_data);
     RUN(the_budget_holds_without_a_device);
     RUN(over_budget_the_program_goes_on_and_is_told_once);
+    RUN(a_limit_that_rises_ends_being_over_budget);
     RUN(every_failed_allocation_of_create_is_a_clean_error);
     RUN(threads_that_do_not_start_are_a_clean_error);
     return harness_finish();
