@@ -32,6 +32,7 @@
 #include "base/sys.h"
 
 #define STACK_BYTES (128u << 10)
+#define STACK_AT_START (16u << 10) /* is charged before the thread runs; more, once it has been touched */
 #define TLS_IMAGES 64
 #define TLS_MAX (1u << 20) /* a block farther away than this is no static one */
 #define SIGSET_BYTES 8
@@ -72,6 +73,8 @@ struct runtime_thread {
     void *
         mapping; /* the rest: the starter's until the thread runs, then its own. A slot that is not used may have one */
     size_t bytes;
+    size_t charged; /* of them. Of a thread that runs: the root thread's */
+    uint32_t runs;  /* 1 while the thread is there to be measured; atomic */
     void (*run)(void *);
     void *argument;
     char name[16];
@@ -242,6 +245,8 @@ static bool enter_member(const struct runtime_thread *t)
 static void thread_entry(void *argument)
 {
     struct runtime_thread *t = argument;
+    /* Release: what the starter wrote goes before. */
+    atomic_set_release(&t->runs, 1);
     if (enter_member(t)) {
         is_runtime_thread = 1;
         sys_call3(SYS_prctl, PR_SET_NAME, (long)t->name, 0);
@@ -267,7 +272,11 @@ static struct runtime_thread *claim_thread(void)
 
 static void release_thread(struct runtime_thread *t)
 {
-    memory_unmap(layout.memory, t->mapping, t->bytes, ACCOUNT_TABLES);
+    atomic_set_relaxed(&t->runs, 0);
+    if (t->mapping) {
+        memory_unreserve(layout.memory, t->mapping, t->bytes);
+        memory_uncharge(layout.memory, t->charged, ACCOUNT_TABLES);
+    }
     t->mapping = NULL;
     /* Release: the slot is reused only after it was emptied. */
     atomic_set_release(&t->used, 0);
@@ -279,11 +288,41 @@ static bool map_stack(struct runtime_thread *t)
         return true; /* the parent's thread had it */
     }
     t->bytes = PAGE_BYTES + STACK_BYTES + layout.below + layout.above;
-    t->mapping = memory_map(layout.memory, t->bytes, ACCOUNT_TABLES);
+    t->charged = STACK_AT_START + layout.below + layout.above;
+    t->mapping = memory_reserve(layout.memory, t->bytes);
+    if (t->mapping && !memory_commit(layout.memory, t->charged, ACCOUNT_TABLES)) {
+        memory_unreserve(layout.memory, t->mapping, t->bytes);
+        t->mapping = NULL;
+    }
     if (t->mapping) {
         sys_mprotect(t->mapping, PAGE_BYTES, PROT_NONE);
     }
     return t->mapping;
+}
+
+/* What of the thread's memory has been touched; all of it if the kernel does not say. */
+static size_t touched_bytes(const struct runtime_thread *t)
+{
+    unsigned char present[STACK_BYTES / PAGE_BYTES + 2 * TLS_MAX / PAGE_BYTES];
+    size_t pages = min_size(t->bytes / PAGE_BYTES, sizeof present), touched = 0;
+    if (sys_call3(SYS_mincore, (long)t->mapping, (long)(pages * PAGE_BYTES), (long)present)) {
+        return t->bytes;
+    }
+    for (size_t i = 0; i < pages; i++) {
+        touched += present[i] & 1;
+    }
+    return touched * PAGE_BYTES;
+}
+
+void runtime_thread_charge_stacks(void)
+{
+    for (unsigned i = 0; i < RUNTIME_THREADS; i++) {
+        struct runtime_thread *t = &threads[i];
+        size_t touched = atomic_read_acquire(&t->runs) ? touched_bytes(t) : 0;
+        if (touched > t->charged && memory_commit(layout.memory, touched - t->charged, ACCOUNT_TABLES)) {
+            t->charged = touched;
+        }
+    }
 }
 
 static int start(struct thread *handle, unsigned long sharing, void (*run)(void *), void *argument,
@@ -357,7 +396,7 @@ static void join(struct thread *handle)
 void runtime_thread_fork_child(void)
 {
     for (unsigned i = 0; i < RUNTIME_THREADS; i++) {
-        threads[i].used = 0;
+        threads[i].used = threads[i].runs = 0;
     }
 }
 

@@ -44,4 +44,7 @@ bool runtime_thread_is_self(void);
  * limited its address space since (RLIMIT_AS), and forks all the same. */
 void runtime_thread_fork_child(void);
 
+/* Charges what the threads' stacks have grown by. In the root thread, now and then: it joins all other threads. */
+void runtime_thread_charge_stacks(void);
+
 #endif

@@ -350,9 +350,12 @@ static void run_pagein(void *argument)
 
 int server_init(struct server *server, struct region *r)
 {
-    *server = (struct server){.region = r};
-    server->buffer = memory_map(r->memory, PAGE_BYTES, ACCOUNT_TABLES);
-    return server->buffer ? 0 : -ENOMEM;
+    void *buffer = memory_map(r->memory, PAGE_BYTES, ACCOUNT_TABLES);
+    if (!buffer) {
+        return -ENOMEM;
+    }
+    *server = (struct server){.region = r, .buffer = buffer};
+    return 0;
 }
 
 void server_destroy(struct server *server)
@@ -367,7 +370,11 @@ static int start_servers(struct region *r, struct server *servers, unsigned want
                          void (*run)(void *), const char *name)
 {
     for (*used = 0; *used < wanted; ++*used) {
-        int error = r->threads->start(&servers[*used].thread, run, &servers[*used], name);
+        int error = servers[*used].region ? 0 : server_init(&servers[*used], r);
+        if (error) {
+            return error;
+        }
+        error = r->threads->start(&servers[*used].thread, run, &servers[*used], name);
         if (error) {
             return error;
         }
@@ -377,8 +384,12 @@ static int start_servers(struct region *r, struct server *servers, unsigned want
 
 int fault_start(struct region *r)
 {
+    int error = 0;
     if (r->options.fault_mode == REGION_FAULT_SIGBUS) {
-        return 0;
+        for (unsigned i = 0; i < PAGEIN_THREADS_MAX && !error; i++) {
+            error = r->pageins[i].region ? 0 : server_init(&r->pageins[i], r);
+        }
+        return error;
     }
     return start_servers(r, r->handlers, 1, &r->handlers_used, run_handler, "uzswap-fault");
 }

@@ -58,16 +58,10 @@ static int create_tables(struct region *r)
     if (!error) {
         error = staging_init(&r->staging, r->memory, staging_clusters(r));
     }
-    r->zero_pages = memory_map(r->memory, READAHEAD_MAX * PAGE_BYTES, ACCOUNT_TABLES);
+    r->zero_pages = memory_reserve(r->memory, READAHEAD_MAX * PAGE_BYTES); /* never written, so no memory */
     r->copy_buffer = memory_map(r->memory, PAGE_BYTES, ACCOUNT_TABLES);
     if (!error && (!r->zero_pages || !r->copy_buffer)) {
         error = -ENOMEM;
-    }
-    for (unsigned i = 0; i < HANDLERS_MAX && !error; i++) {
-        error = server_init(&r->handlers[i], r);
-    }
-    for (unsigned i = 0; i < PAGEIN_THREADS_MAX && !error; i++) {
-        error = server_init(&r->pageins[i], r);
     }
     return error;
 }
@@ -249,7 +243,7 @@ void region_destroy(struct region *r)
     for (unsigned i = 0; i < PAGEIN_THREADS_MAX; i++) {
         server_destroy(&r->pageins[i]);
     }
-    memory_unmap(memory, r->zero_pages, READAHEAD_MAX * PAGE_BYTES, ACCOUNT_TABLES);
+    memory_unreserve(memory, r->zero_pages, READAHEAD_MAX * PAGE_BYTES);
     memory_unmap(memory, r->copy_buffer, PAGE_BYTES, ACCOUNT_TABLES);
     staging_destroy(&r->staging);
     sparse_destroy(&r->locked);

@@ -107,6 +107,14 @@ check 'a child that only reads finds what its parent has written' \
     "$UZSWAP" run --quiet --memory 256M --stats "$work/fork.stats" -- "$PROGRAMS/holder" 100 fork
 check 'what parent and child share is counted once' at_most "$work/fork.stats" peak_bytes $((120 * MIB))
 
+# ---- a small process
+
+"$UZSWAP" run --quiet --memory 64M --stats "$work/idle.stats" -- sleep 0.5
+check 'a process that does nothing takes 500 KiB at most for the runtime' \
+    at_most "$work/idle.stats" tables_bytes $((500 * 1024))
+say "a process that does nothing: $(($(figure "$work/idle.stats" tables_bytes) / 1024)) KiB of tables and stacks," \
+    "$(($(figure "$work/idle.stats" peak_bytes) / 1024)) KiB in all"
+
 # ---- a compiler
 
 if command -v gcc > /dev/null && command -v make > /dev/null; then

@@ -68,6 +68,40 @@ TEST(a_thread_has_its_own_tls_name_and_mask)
     CHECK_EQUAL(account_total(&account), 0);
 }
 
+struct deep {
+    uint32_t deep, over; /* atomic */
+};
+
+static void go_deep(void *argument)
+{
+    struct deep *d = argument;
+    volatile char bytes[80 << 10];
+    for (size_t i = 0; i < sizeof bytes; i += PAGE_BYTES) {
+        bytes[i] = 1;
+    }
+    atomic_set_release(&d->deep, 1);
+    while (!atomic_read_acquire(&d->over)) {
+        sys_yield();
+    }
+}
+
+TEST(of_a_stack_what_is_touched_is_charged)
+{
+    NEEDS_PLAIN_BUILD();
+    struct deep d = {0};
+    struct thread t;
+    REQUIRE(thread_ops_runtime.start(&t, go_deep, &d, "deep") == 0);
+    CHECK(account_total(&account) < 64 << 10);
+    while (!atomic_read_acquire(&d.deep)) {
+        sys_yield();
+    }
+    runtime_thread_charge_stacks();
+    CHECK(account_total(&account) >= 80 << 10);
+    atomic_set_release(&d.over, 1);
+    thread_ops_runtime.join(&t);
+    CHECK_EQUAL(account_total(&account), 0);
+}
+
 static uint64_t total; /* atomic */
 
 static void add_many(void *argument)
@@ -165,6 +199,7 @@ int main(void)
 {
     runtime_thread_init(&memory);
     RUN(a_thread_has_its_own_tls_name_and_mask);
+    RUN(of_a_stack_what_is_touched_is_charged);
     RUN(as_many_threads_as_there_may_be_and_not_one_more);
     RUN(a_private_thread_has_its_own_descriptors);
     RUN(without_memory_no_thread_is_started);
