@@ -2,9 +2,9 @@
 /*
  * The account of one process: how much memory uzswap and the pages it manages take, by kind, against one limit.
  *
- * Everything that counts is charged before it is used and uncharged after it is given back. `total` is
- * the sum of all kinds less `credit`: pages that a fork shares are in the accounts of both processes, and
- * paid for once. `peak` is the highest `total` has been. All fields are atomic counters, touched by
+ * Everything that counts is charged before it is used and uncharged after it is given back. `total` is the sum of all
+ * kinds, less `credit` and plus `debt`: pages that a fork shares are in the accounts of both processes, and paid for
+ * once (base/lending.h). `peak` is the highest `total` has been. All fields are atomic counters, touched by
  * any thread without a lock, and may lie in memory shared between processes. Relaxed order is enough:
  * nothing is reached through them. A reader may see the kinds of a moving page counted twice, never
  * a sum that misses it.
@@ -27,7 +27,8 @@ struct account {
     int64_t bytes[ACCOUNT_KINDS];
     int64_t total;
     int64_t peak;
-    int64_t credit;
+    int64_t credit; /* in the kinds, and paid for by another process */
+    int64_t debt;   /* not in the kinds, and paid for all the same. Lowered by borrowers, too */
     int64_t
         limit; /* what the process may use now; 0 = no limit. Changed by base/budget.c where several share `most` */
     int64_t most; /* what the limit may become; tables are sized by it. Set before use */
@@ -58,12 +59,40 @@ static inline void account_move(struct account *a, enum account_kind from, enum 
     atomic_sub_relaxed(&a->bytes[from], (int64_t)bytes);
 }
 
-/* `bytes` are somebody else's to pay for. Callers see to it that there is one at a time. */
-static inline void account_set_credit(struct account *a, int64_t bytes)
+/* Takes up to `most` off *figure, which does not become less than 0. How much. */
+static inline int64_t account_take(int64_t *figure, int64_t most)
 {
-    int64_t less = bytes - atomic_read_relaxed(&a->credit);
-    atomic_set_relaxed(&a->credit, bytes);
-    atomic_raise_relaxed(&a->peak, atomic_sub_relaxed(&a->total, less));
+    int64_t seen = atomic_read_relaxed(figure), taken;
+    do {
+        taken = seen < most ? seen : most;
+    } while (taken > 0 && !atomic_cas_relaxed(figure, &seen, seen - taken));
+    return taken > 0 ? taken : 0;
+}
+
+/* `bytes` of the kinds are another's to pay for. */
+static inline void account_give_credit(struct account *a, size_t bytes)
+{
+    atomic_add_relaxed(&a->credit, (int64_t)bytes);
+    atomic_sub_relaxed(&a->total, (int64_t)bytes);
+}
+
+/* Up to `bytes` of them no longer are. How many. */
+static inline size_t account_end_credit(struct account *a, size_t bytes)
+{
+    int64_t taken = account_take(&a->credit, (int64_t)bytes);
+    atomic_raise_relaxed(&a->peak, atomic_add_relaxed(&a->total, taken));
+    return (size_t)taken;
+}
+
+static inline void account_add_debt(struct account *a, size_t bytes)
+{
+    atomic_add_relaxed(&a->debt, (int64_t)bytes);
+    atomic_raise_relaxed(&a->peak, atomic_add_relaxed(&a->total, (int64_t)bytes));
+}
+
+static inline void account_end_debt(struct account *a, size_t bytes)
+{
+    atomic_sub_relaxed(&a->total, account_take(&a->debt, (int64_t)bytes));
 }
 
 static inline size_t account_bytes(const struct account *a, enum account_kind kind)
@@ -80,6 +109,7 @@ static inline void account_copy(struct account *to, const struct account *from)
     }
     atomic_set_relaxed(&to->total, atomic_read_relaxed(&from->total));
     atomic_set_relaxed(&to->credit, atomic_read_relaxed(&from->credit));
+    atomic_set_relaxed(&to->debt, atomic_read_relaxed(&from->debt));
     atomic_set_relaxed(&to->limit, atomic_read_relaxed(&from->limit));
     atomic_set_relaxed(&to->most, atomic_read_relaxed(&from->most));
 }
@@ -92,6 +122,7 @@ static inline void account_add(struct account *to, const struct account *from)
     }
     to->total += atomic_read_relaxed(&from->total);
     to->credit += atomic_read_relaxed(&from->credit);
+    to->debt += atomic_read_relaxed(&from->debt);
 }
 
 /* What the process may use at the moment. Relaxed: a limit that changes is a hint until the next look. */

@@ -4,10 +4,14 @@
 #include "base/budget_policy.h"
 #include "base/clock.h"
 #include "base/futex.h"
+#include "base/lending.h"
 
 /* After the last other member has gone, room for the next is kept for so long: a program that starts others one by one
  * would evict as much for each. */
 #define COMPANY_MS 10000
+
+/* One in so many bytes of the budget: who has no more leaves nothing. */
+#define LEAVE_FROM 8
 
 /* A hungry member wakes others no more often than this. */
 #define WAKE_MS 10
@@ -34,17 +38,23 @@ static bool is_hungry(const struct session_process *p, uint64_t now)
     return is_recent(atomic_read_relaxed(&p->hungry_ms), now, BUDGET_HUNGRY_MS);
 }
 
-/* Seq-cst: see the head of budget.h. What it uses is a figure, and may be a moment old. */
-static int64_t claim_of(const struct session_process *p)
+static int64_t used_by(const struct budget *b, const struct session_process *p)
 {
-    int64_t limit = atomic_read_seq_cst(&p->account.limit), used = (int64_t)account_total(&p->account);
+    return (int64_t)lending_used(b->session, p, b->lives);
+}
+
+/* Seq-cst: see the head of budget.h. What it uses is a figure, and may be a moment old. */
+static int64_t claim_of(const struct budget *b, const struct session_process *p)
+{
+    int64_t limit = atomic_read_seq_cst(&p->account.limit), used = used_by(b, p);
     return limit > used ? limit : used;
 }
 
 /* One that has nothing and asks for nothing need not be looked at. */
 static bool matters(const struct session_process *p)
 {
-    return claim_of(p) || atomic_read_relaxed(&p->hungry_ms);
+    return atomic_read_seq_cst(&p->account.limit) || account_total(&p->account) ||
+           atomic_read_relaxed(&p->account.credit) || atomic_read_relaxed(&p->hungry_ms);
 }
 
 /* The next living member but for `but` with a number of at least *place. */
@@ -69,7 +79,7 @@ static int64_t claims_of_others(const struct budget *b)
     const struct session_process *p;
     int64_t sum = 0;
     for (uint32_t place = 0; (p = next_member(b->session, b->lives, b->self, &place));) {
-        sum += claim_of(p);
+        sum += claim_of(b, p);
     }
     return sum;
 }
@@ -80,15 +90,15 @@ static void look_around(struct budget *b, uint64_t now, int64_t own_demand, stru
     size_t most = (size_t)b->self->account.most;
     mutex_assert_held(&b->lock);
     look->n = 1;
-    look->used = (int64_t)account_total(&b->self->account);
+    look->used = used_by(b, b->self);
     look->claims = 0;
     look->others_hungry = false;
     look->demands[0] = own_demand;
     for (uint32_t place = 0; (p = next_member(b->session, b->lives, b->self, &place));) {
-        size_t used = account_total(&p->account);
+        size_t used = (size_t)used_by(b, p);
         bool hungry = is_hungry(p, now);
         look->used += (int64_t)used;
-        look->claims += claim_of(p);
+        look->claims += claim_of(b, p);
         look->others_hungry |= hungry;
         look->demands[look->n++] = budget_demand(most, used, hungry);
     }
@@ -134,6 +144,13 @@ static bool raise_to(struct budget *b, int64_t limit)
     return true;
 }
 
+void budget_wake(struct budget *b)
+{
+    /* Release: who wakes up sees why. */
+    atomic_add_acq_rel(&b->session->hunger, 1);
+    futex_wake_shared(&b->session->hunger, INT_MAX);
+}
+
 /* Takes note of a refusal. Others need to know only if they have what is due to this member. */
 static void become_hungry(struct budget *b, uint64_t now)
 {
@@ -142,9 +159,7 @@ static void become_hungry(struct budget *b, uint64_t now)
     atomic_set_relaxed(&b->self->hungry_ms, now);
     atomic_set_relaxed(&b->refused, 1);
     if (b->self->account.limit < b->share && !is_recent(before, now, WAKE_MS)) {
-        /* Release: who wakes up sees the hunger. */
-        atomic_add_acq_rel(&b->session->hunger, 1);
-        futex_wake_shared(&b->session->hunger, INT_MAX);
+        budget_wake(b);
     }
 }
 
@@ -202,6 +217,22 @@ void budget_force(struct budget *b, size_t limit)
     }
 }
 
+size_t budget_leave(struct budget *b, size_t bytes, uint64_t now)
+{
+    struct account *own = &b->self->account;
+    struct look look;
+    SCOPED_LOCK(&b->lock);
+    look_around(b, now, 0, &look);
+    int64_t had = claim_of(b, b->self), missing = (int64_t)bytes - (own->most - look.claims - had);
+    int64_t can_miss = had - own->most / LEAVE_FROM;
+    if (missing > 0 && can_miss > 0) {
+        b->company_ms = now;
+        /* Seq-cst as all changes of a limit. */
+        atomic_set_seq_cst(&own->limit, smaller(own->limit, had - smaller(missing, can_miss)));
+    }
+    return (size_t)own->limit;
+}
+
 bool budget_is_hungry(const struct budget *b, uint64_t now)
 {
     return is_hungry(b->self, now);
@@ -215,7 +246,7 @@ bool budget_balance(struct budget *b, uint64_t now)
     bool hungry = is_hungry(b->self, now);
     look_around(b, now, budget_demand((size_t)own->most, account_total(own), hungry), &look);
     atomic_set_relaxed(&b->refused, 0);
-    if (!hungry && !look.others_hungry && claim_of(b->self) + look.claims <= own->most) {
+    if (!hungry && !look.others_hungry && claim_of(b, b->self) + look.claims <= own->most) {
         return false;
     }
     int64_t share = fair_share(b, now, &look);
@@ -238,7 +269,7 @@ size_t budget_used(struct budget *b)
     const struct session_process *p;
     size_t sum = 0;
     for (uint32_t place = 0; (p = next_member(b->session, b->lives, NULL, &place));) {
-        sum += account_total(&p->account);
+        sum += (size_t)used_by(b, p);
     }
     atomic_raise_relaxed(&b->session->peak, (int64_t)sum);
     return sum;

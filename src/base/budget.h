@@ -72,6 +72,13 @@ bool budget_wait(struct budget *budget, size_t wanted, int timeout_ms);
 /* Raises the limit, come what may. */
 void budget_force(struct budget *budget, size_t limit);
 
+/* Has the root threads of all members look at their shares. */
+void budget_wake(struct budget *budget);
+
+/* Sees to it that `bytes` are left for a member to come, if need be by lowering the own limit, as long as that is large. What
+ * it is then. */
+size_t budget_leave(struct budget *budget, size_t bytes, uint64_t now_ms);
+
 /* Brings the limit to the fair share while anybody is hungry, and takes note of the tree's peak. True if the limit
  * changed. */
 bool budget_balance(struct budget *budget, uint64_t now_ms);

@@ -17,8 +17,11 @@
 #include "base/account.h"
 #include "base/types.h"
 
+struct lending;
+
 struct memory {
     struct account *account; /* who is charged; never NULL */
+    struct lending *lending; /* who else pays (base/lending.h); NULL: nobody; immutable */
     int64_t fail_countdown;  /* tests: > 0 counts requests down, the one that reaches 0 fails. Atomic */
     bool shared;             /* immutable */
     int64_t charged[ACCOUNT_KINDS]; /* through this; atomic; kept if shared */

@@ -89,6 +89,8 @@ struct session_process {
     struct account account; /* the live one */
     uint64_t
         device_family; /* member_name of the process whose device it uses, as all forked from that one do; 0 = none */
+    /* base/lending.h: the place of the member that forked this one, and one; 0 = none; and which owner of it. Atomic */
+    uint32_t lender, lender_generation;
     uint64_t hungry_ms; /* when it was refused more memory, last (base/budget.h); 0 = never */
 #define X(name) uint64_t name;
     SESSION_COUNTERS(X)

@@ -19,12 +19,18 @@ int page_source_init(struct page_source *source, struct memory *memory, struct m
     if (!source->pages) {
         return -ENOMEM;
     }
-    int error = page_set_init(&source->free, memory, source->pages_total);
+    int error = inherited_init(&source->inherited, memory, source->pages, (pages + 1) << PAGE_SHIFT);
     if (error) {
         goto unreserve;
     }
+    error = page_set_init(&source->free, memory, source->pages_total);
+    if (error) {
+        goto forget_inherited;
+    }
     return 0;
 
+forget_inherited:
+    inherited_destroy(&source->inherited);
 unreserve:
     memory_unreserve(memory, source->pages, (pages + 1) << PAGE_SHIFT);
     return error;
@@ -33,6 +39,7 @@ unreserve:
 void page_source_destroy(struct page_source *source)
 {
     account_uncharge(source->memory->account, ACCOUNT_POOL, page_source_total_size(source));
+    inherited_destroy(&source->inherited);
     memory_unreserve(source->memory, source->pages, ((size_t)source->pages_total + 1) << PAGE_SHIFT);
     page_set_destroy(&source->free);
 }
@@ -70,6 +77,7 @@ bool page_source_take(struct page_source *source, uint32_t page)
     } else {
         page_set_remove(&source->free, page);
     }
+    inherited_fresh(&source->inherited, page_source_address(source, page), PAGE_BYTES);
     atomic_add_relaxed(&source->held, 1);
     return true;
 }
@@ -122,8 +130,9 @@ struct page_run page_source_begin_release(struct page_source *source, uint32_t k
 
 void page_source_release(struct page_source *source, struct page_run run)
 {
-    memory_release(source->memory, page_source_address(source, run.first), (size_t)run.pages << PAGE_SHIFT,
-                   ACCOUNT_POOL);
+    void *at = page_source_address(source, run.first);
+    inherited_end(&source->inherited, at, (size_t)run.pages << PAGE_SHIFT);
+    memory_release(source->memory, at, (size_t)run.pages << PAGE_SHIFT, ACCOUNT_POOL);
 }
 
 void page_source_end_release(struct page_source *source, struct page_run run)

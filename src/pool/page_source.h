@@ -31,6 +31,7 @@
 #ifndef UZSWAP_POOL_PAGE_SOURCE_H
 #define UZSWAP_POOL_PAGE_SOURCE_H
 
+#include "base/inherited.h"
 #include "base/lock.h"
 #include "base/memory.h"
 #include "pool/page_set.h"
@@ -44,6 +45,8 @@ struct page_source {
     char *pages;           /* immutable; where page 0 would be, which is never used */
     uint32_t pages_total;  /* immutable; the highest page number */
     uint32_t reserve_max;  /* immutable; less in a small pool */
+
+    struct inherited inherited; /* thread-safe */
 
     uint32_t held;          /* pages with memory. Guard for writing: lock; atomic, read by anybody */
     uint32_t high_water;    /* the highest number ever taken. Guard: lock */

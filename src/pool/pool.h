@@ -18,6 +18,7 @@
 #ifndef UZSWAP_POOL_POOL_H
 #define UZSWAP_POOL_POOL_H
 
+#include "base/inherited.h"
 #include "base/memory.h"
 #include "base/types.h"
 
@@ -73,6 +74,9 @@ struct pool_ops {
      * `handle` can be given back. Writes at most `room` of them and returns how many. A hint: it may be
      * out of date when it returns. */
     size_t (*peers)(struct pool *pool, uint64_t handle, uint64_t *owners, size_t room);
+
+    /* Which of its memory a fork has left to another process, too: the pool keeps that up to date. */
+    struct inherited *(*inherited)(struct pool *pool);
 
     /* Gives whole free pages that it keeps in reserve back to the kernel; bytes given back. */
     size_t (*trim)(struct pool *pool);

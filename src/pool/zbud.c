@@ -100,6 +100,7 @@ static uint64_t place_buddy(struct zbud *z, uint32_t page, unsigned chunks, uint
     enum zbud_buddy buddy = record->chunks[ZBUD_FIRST] ? ZBUD_LAST : ZBUD_FIRST;
     record->chunks[buddy] = (uint8_t)chunks;
     record->owners[buddy] = owner;
+    inherited_end(&z->source.inherited, page_source_address(&z->source, page), PAGE_BYTES);
     return zbud_handle(page, buddy == ZBUD_FIRST ? 0 : ZBUD_CHUNKS - chunks, buddy);
 }
 
@@ -243,6 +244,11 @@ static size_t zbud_peers(struct pool *pool, uint64_t handle, uint64_t *owners, s
     return 1;
 }
 
+static struct inherited *zbud_inherited(struct pool *pool)
+{
+    return &zbud_of(pool)->source.inherited;
+}
+
 static size_t zbud_trim(struct pool *pool)
 {
     struct zbud *z = zbud_of(pool);
@@ -271,6 +277,7 @@ const struct pool_ops pool_zbud = {
     .unmap = zbud_unmap,
     .total_size = zbud_total_size,
     .peers = zbud_peers,
+    .inherited = zbud_inherited,
     .trim = zbud_trim,
     .consistent = zbud_consistent,
 };

@@ -197,9 +197,10 @@ int zs_take_slot(struct zs *z, unsigned class, uint64_t owner, uint64_t *handle)
     } else {
         slot = record->reached++;
     }
+    *handle = zs_handle(shape, chain, slot);
+    zs_own_slot(z, shape, chain, *handle);
     zs_owner_set(owners, slot, ZS_LIVE | owner);
     count_slot(z, class, chain, 1);
-    *handle = zs_handle(shape, chain, slot);
     return 0;
 }
 
@@ -231,8 +232,9 @@ static int take_in_new_chain(struct zs *z, unsigned class, uint64_t owner, uint6
         return -ENOMEM;
     }
     *record = (struct zs_chain){.class = (uint8_t) class, .pages = record->pages, .used = 1, .reached = 1};
-    zs_owner_set(zs_owners(z, shape, chain), 0, ZS_LIVE | owner);
     *handle = zs_handle(shape, chain, 0);
+    zs_own_slot(z, shape, chain, *handle);
+    zs_owner_set(zs_owners(z, shape, chain), 0, ZS_LIVE | owner);
     SCOPED_LOCK(&c->lock);
     atomic_set_relaxed(&c->pages, c->pages + record->pages);
     atomic_set_relaxed(&c->used, c->used + 1);
@@ -280,6 +282,7 @@ size_t zs_free(struct zs *z, uint64_t handle)
     __builtin_prefetch(owners + (size_t)slot * ZS_OWNER_BYTES, 1); /* as a rule the only cold line here */
     mutex_lock(&c->lock);
     assert_live(z, handle);
+    zs_own_owners(z, shape, chain);
     if (chain ==
         c->isolated) { /* who isolated it makes the list of free slots anew, and gives the chain back */
         zs_owner_set(owners, slot, 0);
@@ -445,6 +448,11 @@ static size_t zs_peers(struct pool *pool, uint64_t handle, uint64_t *owners, siz
     return 0;
 }
 
+static struct inherited *zs_inherited(struct pool *pool)
+{
+    return &zs_of(pool)->source.inherited;
+}
+
 static size_t zs_trim(struct pool *pool)
 {
     return zs_source_trim(zs_of(pool));
@@ -462,6 +470,7 @@ const struct pool_ops pool_zsmalloc = {
     .unmap = zs_unmap,
     .total_size = zs_total_size,
     .peers = zs_peers,
+    .inherited = zs_inherited,
     .trim = zs_trim,
     .compact = zs_compact,
     .compactable = zs_compactable,

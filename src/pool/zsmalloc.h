@@ -13,6 +13,7 @@
 #ifndef UZSWAP_POOL_ZSMALLOC_H
 #define UZSWAP_POOL_ZSMALLOC_H
 
+#include "base/inherited.h"
 #include "base/lock.h"
 #include "pool/page_set.h"
 #include "pool/pool.h"
@@ -113,10 +114,11 @@ struct zs_range {
 
 /* Where chains come from. */
 struct zs_source {
-    char *base;           /* immutable; where chain 0 would be, which is never used */
-    uint32_t pages_max;   /* immutable; that may hold memory at one time */
-    uint32_t reserve_max; /* immutable; less in a small pool */
-    uint32_t ripe_block;  /* of small slots: to be collapsed, 0 = none; atomic */
+    char *base;                 /* immutable; where chain 0 would be, which is never used */
+    uint32_t pages_max;         /* immutable; that may hold memory at one time */
+    uint32_t reserve_max;       /* immutable; less in a small pool */
+    struct inherited inherited; /* thread-safe */
+    uint32_t ripe_block;        /* of small slots: to be collapsed, 0 = none; atomic */
 
     /* From here on written by whoever's chain grows, while all read what stands above. */
     uint32_t held __attribute__((aligned(64))); /* pages with memory; atomic */
@@ -240,11 +242,27 @@ static inline uint8_t *zs_owners(const struct zs *z, const struct zs_shape *shap
                                  : (uint8_t *)zs_chain_address(z, chain);
 }
 
+/* The owners are about to be written. (Those of raw pages are a table, which is never lent.) */
+static inline void zs_own_owners(struct zs *z, const struct zs_shape *shape, uint32_t chain)
+{
+    if (!shape->owners_outside) {
+        inherited_end(&z->source.inherited, zs_chain_address(z, chain),
+                      (size_t)shape->slots * ZS_OWNER_BYTES);
+    }
+}
+
 uint64_t zs_owner_get(const uint8_t *owners, unsigned slot);
 void zs_owner_set(uint8_t *owners, unsigned slot, uint64_t value);
 
 /* zsmalloc_shape.c: fills the tables; returns how many classes there are. */
 unsigned zs_make_shapes(struct zs_shape shapes[ZS_CLASSES_MAX], uint8_t class_of_units[ZS_UNITS_MAX]);
+
+/* The slot, and what its chain knows of it, are about to be written. */
+static inline void zs_own_slot(struct zs *z, const struct zs_shape *shape, uint32_t chain, uint64_t handle)
+{
+    zs_own_owners(z, shape, chain);
+    inherited_end(&z->source.inherited, zs_address(z, handle), shape->slot_bytes);
+}
 
 /* zsmalloc_source.c. With `chains` of each kind at most. 0, -EINVAL, -ENOMEM. */
 int zs_source_init(struct zs *z, uint64_t pages_max, const uint64_t chains[ZS_KINDS]);

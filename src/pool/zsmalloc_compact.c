@@ -103,10 +103,11 @@ static bool take_lower(struct zs *z, struct isolation *i, uint64_t owner, uint64
     if (i->lower >= i->next || i->stuck) {
         return false;
     }
+    *handle = zs_handle(shape, i->chain, i->lower);
+    zs_own_slot(z, shape, i->chain, *handle);
     zs_owner_set(owners, i->lower, ZS_LIVE | owner);
     zs_chain(z, i->chain)->used++;
     atomic_set_relaxed(&c->used, c->used + 1);
-    *handle = zs_handle(shape, i->chain, i->lower);
     return true;
 }
 
@@ -170,6 +171,7 @@ static void list_free_slots(struct zs *z, const struct isolation *i)
     struct zs_chain *record = zs_chain(z, i->chain);
     uint8_t *owners = zs_owners(z, &z->shapes[i->class], i->chain);
     record->free = 0;
+    zs_own_owners(z, &z->shapes[i->class], i->chain);
     for (unsigned slot = record->reached; slot-- > 0;) {
         if (!(zs_owner_get(owners, slot) & ZS_LIVE)) {
             zs_owner_set(owners, slot, record->free);

@@ -50,7 +50,9 @@ int zs_source_init(struct zs *z, uint64_t pages_max, const uint64_t chains[ZS_KI
         first += source->ranges[kind].total;
     }
     source->base = memory_reserve(z->memory, range_bytes(source));
-    int error = source->base ? 0 : -ENOMEM;
+    int error = source->base
+                    ? inherited_init(&source->inherited, z->memory, source->base, range_bytes(source))
+                    : -ENOMEM;
     for (int kind = 0; kind < ZS_KINDS && !error; kind++) {
         error = page_set_init(&source->ranges[kind].free, z->memory, source->ranges[kind].total);
     }
@@ -64,6 +66,7 @@ void zs_source_destroy(struct zs *z)
 {
     struct zs_source *source = &z->source;
     account_uncharge(z->memory->account, ACCOUNT_POOL, (size_t)source->held << PAGE_SHIFT);
+    inherited_destroy(&source->inherited);
     memory_unreserve(z->memory, source->base, range_bytes(source));
     for (int kind = 0; kind < ZS_KINDS; kind++) {
         page_set_destroy(&source->ranges[kind].free);
@@ -141,6 +144,8 @@ bool zs_source_grow(struct zs *z, uint32_t chain, unsigned pages)
         atomic_sub_relaxed(&z->source.held, more);
         return false;
     }
+    inherited_fresh(&z->source.inherited, zs_chain_address(z, chain) + ((size_t)record->pages << PAGE_SHIFT),
+                    (size_t)more << PAGE_SHIFT);
     record->pages = (uint8_t)pages;
     if (pages == ZS_CHAIN_PAGES && zs_kind(&z->source, chain) == ZS_SMALL) {
         zs_huge_chain_full(z, chain);
@@ -156,8 +161,9 @@ size_t zs_source_shrink(struct zs *z, uint32_t chain, unsigned pages)
     if (zs_kind(&z->source, chain) == ZS_SMALL) {
         zs_huge_break(z, chain, 1);
     }
-    memory_release(z->memory, zs_chain_address(z, chain) + ((size_t)pages << PAGE_SHIFT), bytes,
-                   ACCOUNT_POOL);
+    char *end = zs_chain_address(z, chain) + ((size_t)pages << PAGE_SHIFT);
+    inherited_end(&z->source.inherited, end, bytes);
+    memory_release(z->memory, end, bytes, ACCOUNT_POOL);
     record->pages = (uint8_t)pages;
     atomic_sub_relaxed(&z->source.held, less);
     return bytes;
@@ -244,6 +250,10 @@ static size_t release(struct zs *z, struct zs_run run)
     size_t bytes = (size_t)run.pages << PAGE_SHIFT;
     if (zs_kind(source, run.first) == ZS_SMALL) {
         zs_huge_break(z, run.first, run.chains);
+    }
+    for (uint32_t i = 0; i < run.chains; i++) {
+        inherited_end(&source->inherited, zs_chain_address(z, run.first + i),
+                      (size_t)zs_chain(z, run.first + i)->pages << PAGE_SHIFT);
     }
     sys_madvise(zs_chain_address(z, run.first), (size_t)run.chains * ZS_CHAIN_BYTES, MADV_DONTNEED);
     account_uncharge(z->memory->account, ACCOUNT_POOL, bytes);

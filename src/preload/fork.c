@@ -62,6 +62,7 @@ static struct {
 struct hold_request {
     int thread; /* who forks, */
     int socket; /* and the number of its socket there */
+    const char *thread_pointer;
 };
 
 static void set_phase(uint32_t phase)
@@ -93,8 +94,9 @@ static long hold_still(void *argument)
         await_phase(HOLD_OVER);
         return 0;
     }
+    tree_fork_make_room();
     region_fork_prepare(runtime.arena.region);
-    tree_fork_prepare();
+    tree_fork_prepare(q->thread_pointer);
     set_phase(HOLD_STANDING);
     await_phase(HOLD_OVER);
     region_fork_parent(runtime.arena.region);
@@ -161,7 +163,8 @@ static long fork_held(void *argument)
         return -EAGAIN;
     }
     struct raised_limit limit = descriptors_raise_limit(false);
-    struct hold_request h = {.thread = sys_gettid(), .socket = sockets[1]};
+    struct hold_request h = {
+        .thread = sys_gettid(), .socket = sockets[1], .thread_pointer = __builtin_thread_pointer()};
     hold.phase = HOLD_ASKED;
     unsigned number = mailbox_post(hold_still, &h, sizeof h);
     await_phase(HOLD_STANDING);

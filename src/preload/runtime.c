@@ -235,8 +235,7 @@ static int start_with(const struct run_options *options)
     }
     /* Relaxed: a count. A session that cannot be opened any more (another user, no /proc) had its first program. */
     start.is_descendant = path && (!is_watched || atomic_read_relaxed(&runtime.session->processes_total));
-    runtime.account.most = (int64_t)options->memory;
-    runtime.memory.account = &runtime.account;
+    tree_begin(options->memory);
     runtime_thread_init(&runtime.memory);
     trap_init();
     start.options = options;

@@ -8,8 +8,9 @@
 #include "base/budget.h"
 #include "base/budget_policy.h"
 #include "base/clock.h"
-#include "preload/credit.h"
+#include "base/lending.h"
 #include "preload/runtime.h"
+#include "preload/shared_pages.h"
 
 /* What a process takes before it has tables, and how long it waits for that. */
 #define START_BYTES ((size_t)1 << 20)
@@ -20,13 +21,26 @@
 #define FAULT_WAIT_MS 200
 #define NO_WAIT_MS 2000
 
+/* Around a thread's pointer: its static TLS and control block, where the kernel writes what it keeps there for the thread
+ * (rseq). */
+#define KEPT_BELOW ((size_t)64 << 10)
+#define KEPT_ABOVE ((size_t)8 << 10)
+
+/* One in so many bytes of the budget is for a child to begin with: what it shares with its parent can leave only where both
+ * evict it. */
+#define FORK_SHARE 8
+
 /* How often the shares are looked at, and while this process wants more. */
 #define BALANCE_MS 100
 #define BALANCE_HUNGRY_MS 10
 
 static struct budget budget;
-static uint64_t due_ms;      /* when to look at the shares; the root thread's */
-static uint64_t patience_ms; /* no fault waits before; atomic hint */
+static struct lending lending = {.lives = session_is_alive};
+static size_t lent;                        /* at the fork under way */
+static uint32_t lender, lender_generation; /* who forked this process; 0 = nobody of this session */
+static uint64_t woke_ms;                   /* when others were told of debt; the root thread's */
+static uint64_t due_ms;                    /* when to look at the shares; the root thread's */
+static uint64_t patience_ms;               /* no fault waits before; atomic hint */
 static bool is_forked; /* the parent, who has most to give, stands still until this process has its runtime */
 
 static bool rise(bool rose)
@@ -65,7 +79,7 @@ static size_t over(void *context)
 static uint64_t shared(void *context, const void *at, unsigned n)
 {
     (void)context;
-    return credit_shared_pages(at, n);
+    return shared_pages_of(at, n);
 }
 
 const struct region_budget tree_budget = {
@@ -79,9 +93,17 @@ static void take(size_t limit)
     }
 }
 
+void tree_begin(size_t most)
+{
+    runtime.account.most = (int64_t)most;
+    runtime.memory.account = lending.account = &runtime.account;
+    runtime.memory.lending = &lending;
+}
+
 void tree_join(uint32_t place)
 {
     struct account *account = &runtime.session->processes[place].account;
+    lending_join(&lending, runtime.session, place, lender, lender_generation);
     account_copy(account, &runtime.account);
     account->peak = account->total;
     runtime.memory.account = account;
@@ -106,16 +128,20 @@ static void catch_up(uint64_t now)
 
 void tree_balance(uint64_t now)
 {
-    uint32_t before = atomic_read_relaxed(&budget.members); /* a count */
-    int due = credit_update(runtime.memory.account, now);
-    budget_balance(&budget, now);
-    if (atomic_read_relaxed(&budget.members) != before) {
-        credit_doubt();
+    lending_update(&lending);
+    bool settles = lending_may_settle(&lending), owes = atomic_read_relaxed(&lending.account->debt) > 0;
+    if (settles) {
+        region_settle(runtime.arena.region);
     }
+    if (owes && now >= woke_ms + BALANCE_HUNGRY_MS) {
+        woke_ms = now;
+        budget_wake(&budget); /* borrowers: they settle */
+    }
+    budget_balance(&budget, now);
     catch_up(now);
     region_set_limit(runtime.arena.region, budget_reach(&budget));
-    int next = budget_is_hungry(&budget, now) ? BALANCE_HUNGRY_MS : BALANCE_MS;
-    due_ms = now + (uint64_t)(due >= 0 && due < next ? due : next);
+    due_ms =
+        now + (uint64_t)(settles || owes || budget_is_hungry(&budget, now) ? BALANCE_HUNGRY_MS : BALANCE_MS);
 }
 
 uint64_t tree_due(void)
@@ -128,26 +154,54 @@ const uint32_t *tree_news(void)
     return &runtime.session->hunger;
 }
 
-void tree_fork_prepare(void)
+/* What a child cannot share: tables, which both write all the time; and something to work with. */
+void tree_fork_make_room(void)
 {
-    account_copy(&runtime.account, runtime.memory.account);
+    struct account *account = runtime.memory.account;
+    size_t bytes =
+        budget_limit_for(account_bytes(account, ACCOUNT_TABLES)) + (size_t)account->most / FORK_SHARE;
+    size_t limit = budget_leave(&budget, bytes, clock_ms());
+    region_set_limit(runtime.arena.region, budget_reach(&budget));
+    size_t most = budget_marks_of(limit).hard;
+    if (account_total(account) > most) {
+        region_reclaim(runtime.arena.region, most);
+    }
+}
+
+void tree_fork_prepare(const char *thread_pointer)
+{
+    const struct account *account = runtime.memory.account;
+    lent = 0;
+    if (shared_pages_open()) {
+        atomic_set_relaxed(&lending.lends, 1); /* all threads are at rest */
+        lent = region_lend(runtime.arena.region, thread_pointer - KEPT_BELOW, KEPT_BELOW + KEPT_ABOVE) +
+               account_bytes(account, ACCOUNT_POOL);
+    }
+    account_copy(&runtime.account, account);
 }
 
 void tree_fork_parent(void)
 {
     due_ms = clock_ms() + BALANCE_HUNGRY_MS;
-    credit_expect(runtime.memory.account, false, clock_ms());
 }
 
 void tree_fork_child(void)
 {
+    struct account *account = &runtime.account;
     is_forked = true;
-    runtime.account.limit = 0;
-    runtime.memory.account = &runtime.account;
-    credit_fork_child(&runtime.account);
+    lender = lending.place + 1;
+    lender_generation = lending.generation;
+    lending = (struct lending){.account = account, .lives = session_is_alive};
+    runtime.memory.account = account;
+    account->limit = account->credit = account->debt = account->total = 0;
+    for (int kind = 0; kind < ACCOUNT_KINDS; kind++) {
+        account->total += account->bytes[kind];
+    }
+    account_give_credit(account, lent);
+    shared_pages_fork_child();
 }
 
 void tree_fork_child_settled(void)
 {
-    credit_expect(runtime.memory.account, true, clock_ms());
+    shared_pages_open();
 }

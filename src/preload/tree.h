@@ -9,6 +9,9 @@ extern const struct region_budget tree_budget;
 
 /* All below: in the root thread. */
 
+/* Before all else: the account that it has until then. */
+void tree_begin(size_t budget);
+
 /* Once this process has its slot of the session: moves its account there, and takes what a process needs to start. */
 void tree_join(uint32_t place);
 
@@ -21,8 +24,12 @@ void tree_balance(uint64_t now_ms);
 uint64_t tree_due(void);
 const uint32_t *tree_news(void);
 
-/* At a fork, with the region at rest: keeps the account for the child. */
-void tree_fork_prepare(void);
+/* Before a fork, while the region works: makes room for the child to start in. */
+void tree_fork_make_room(void);
+
+/* At it, with the region at rest: lends what the child will share, and keeps the account for it. The kernel may write to
+ * what is around `thread_pointer` meanwhile. */
+void tree_fork_prepare(const char *thread_pointer);
 
 /* After it, in the parent. */
 void tree_fork_parent(void);

@@ -59,6 +59,9 @@ static void check_cluster(struct region *r, uint64_t number, struct survey *s)
     if (cluster->resident != (mapped_pages(r, number) & ~cluster->foreign)) {
         complain(s, number * CLUSTER_PAGES, "its cluster's resident pages are not those the kernel has");
     }
+    if (lent_pages_of(r, number) & ~cluster->resident) {
+        complain(s, number * CLUSTER_PAGES, "pages of its cluster are lent, and not resident");
+    }
     if ((cluster->resident & ~region_locked_pages_of(r, number)) && !cluster->queued) {
         complain(s, number * CLUSTER_PAGES, "its cluster is resident and not queued");
     }

@@ -160,6 +160,7 @@ static void take_out(struct eviction *e, uint64_t mask)
     if (!mask) {
         return;
     }
+    lent_end(r, e->number, mask);
     move_mask(e, mask, resident);
     if (e->moved) {
         fill_holes(e);

@@ -246,10 +246,13 @@ void fault_serve(struct server *server, uint64_t page, bool can_queue)
 
 /* ---- messages */
 
-/* A write to a page that is being copied out: it is over, one way or the other, once the cluster's lock is free. */
+/* A write to a page that is lent, or that is being copied out: that is over, one way or the other, once the cluster's lock
+ * is free. */
 static void serve_protected(struct region *r, uint64_t page)
 {
-    SCOPED_LOCK(cluster_lock(r, page / CLUSTER_PAGES));
+    uint64_t number = page / CLUSTER_PAGES, given_free = lent_prepare_write(r, page);
+    SCOPED_LOCK(cluster_lock(r, number));
+    lent_end(r, number, given_free);
     if (is_resident(r, page)) {
         userfault_protect(&r->userfault, page_address(r, page), PAGE_BYTES, false);
     }

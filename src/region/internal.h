@@ -102,6 +102,8 @@ struct region {
     struct sparse
         locked; /* uint64_t a cluster, bit p: page p may not leave. Guard: layout lock, exclusive to change */
     uint64_t locked_bytes; /* all of those; atomic */
+    struct sparse lent;    /* struct lent a cluster. Changed under its lock, or the layout lock exclusively */
+    uint64_t settle_at;    /* the cluster that region_settle looks at next; its callers' */
     struct mutex cluster_locks[CLUSTER_LOCKS];
     struct cluster_queue resident;
     struct staging staging;
@@ -203,6 +205,40 @@ void slow_loads_forget(struct region *r, uint64_t first, uint64_t count);
 
 /* Which pages of the cluster may not leave. Caller holds the layout lock. */
 uint64_t region_locked_pages_of(struct region *r, uint64_t number);
+
+/* ---- lent.c */
+
+/* Bit p: page p may be another process's, too, and is write-protected; of them, those that this process had from the one
+ * that forked it. Atomic, for hints. */
+struct lent {
+    uint64_t pages;
+    uint64_t borrowed;
+};
+
+/* Those of the cluster's pages that a fork has left to another process, too. */
+uint64_t lent_pages_of(struct region *r, uint64_t number);
+
+/* Of them, those that another process really has. */
+uint64_t lent_pages_shared(struct region *r, uint64_t number, uint64_t mask);
+
+/* The pages may be written, or leave the program: what is lent of them is paid for from now on. Caller holds the
+ * cluster's lock. */
+void lent_end(struct region *r, uint64_t number, uint64_t mask);
+
+/* The pages have been dropped. Caller holds the layout lock exclusively. */
+void lent_forget(struct region *r, uint64_t number, uint64_t mask);
+
+/* Which pages to give free for a write to `page`, after making room for what that may copy. Caller holds the layout lock
+ * shared. */
+uint64_t lent_prepare_write(struct region *r, uint64_t page);
+
+/* The same for a staging cluster that is given back. */
+void lent_end_staged(struct region *r, uint32_t number);
+
+/* In a forked child: its own pages are to be protected, too. */
+void lent_fork_child(struct region *r);
+
+int lent_init(struct region *r);
 
 /* ---- evict.c: taking pages out of the program */
 

@@ -19,6 +19,7 @@
 #include <errno.h>
 
 #include "base/futex.h"
+#include "base/lending.h"
 #include "base/sys.h"
 #include "region/internal.h"
 
@@ -28,20 +29,27 @@
 #define STUCK_STEPS 64       /* steps without a new lowest total */
 #define OVER_BUDGET_TRIES 64 /* faults a new try comes on */
 #define PASS_OVER_MOST 16    /* clusters that are mostly shared, in a row */
+#define DEBT_SHARE 64        /* of the budget: what may be evicted in advance of borrowers */
+#define COPIES_A_FAULT 2     /* pages of the pool that a load and a store may copy after a fork */
 #define RETRY_MS 100
 #define REAP_MS 5
 
 /* ---- one step */
 
-/* Evicting a page that another process has, too, since a fork, frees nothing and costs a copy. Which pages of the cluster
- * to take: its own, or none if most are shared. */
+/* A borrower has not followed yet. */
+static bool is_in_debt(const struct region *r)
+{
+    return atomic_read_relaxed(&r->account->debt) > r->account->most / DEBT_SHARE;
+}
+
+/* Evicting a page that another process has, too, since a fork, costs a copy, and frees nothing before that one evicts it as
+ * well. Which pages of the cluster to take: its own, or none if most are shared. */
 static uint64_t own_pages(struct region *r, uint64_t number)
 {
-    const struct region_budget *b = r->options.budget;
-    if (likely(!b || atomic_read_relaxed(&r->account->credit) <= 0)) {
+    uint64_t shared = lent_pages_shared(r, number, ~0ull);
+    if (likely(!shared)) {
         return ~0ull;
     }
-    uint64_t shared = b->shared(r->options.context, page_address(r, number * CLUSTER_PAGES), CLUSTER_PAGES);
     uint64_t resident = atomic_read_relaxed(&region_cluster(r, number)->resident);
     return 2 * __builtin_popcountll(shared & resident) > __builtin_popcountll(resident) ? 0 : ~shared;
 }
@@ -51,7 +59,7 @@ static bool evict_oldest(struct region *r)
     uint64_t number;
     int passed_over = 0;
     for (int tries = 0; tries < 64 && cluster_queue_take(&r->resident, &r->clusters, &number); tries++) {
-        uint64_t mask = passed_over < PASS_OVER_MOST ? own_pages(r, number) : ~0ull;
+        uint64_t mask = passed_over < PASS_OVER_MOST || is_in_debt(r) ? own_pages(r, number) : ~0ull;
         unsigned evicted = mask ? evict_cluster(r, number, mask) : 0;
         passed_over += !mask;
         /* What could not be taken, or came meanwhile, must stay in the queue. Acquire: see fill_locked. */
@@ -147,6 +155,7 @@ static bool compress_oldest(struct region *r)
         staging_publish(&r->staging, number);
         return good;
     }
+    lent_end_staged(r, number);
     staging_free(&r->staging, number);
     return true;
 }
@@ -240,6 +249,9 @@ static size_t room_to_make(struct region *r, size_t bytes)
 
 void reclaim_make_room(struct region *r, size_t bytes)
 {
+    if (unlikely(lending_is_active(r->memory->lending))) {
+        bytes += COPIES_A_FAULT * PAGE_BYTES;
+    }
     if (likely(account_total(r->account) + bytes <= region_mark(&r->hard_limit)) ||
         marks_rise(r, bytes, &r->hard_limit)) {
         return;
@@ -253,6 +265,13 @@ void reclaim_make_room(struct region *r, size_t bytes)
     if (!reclaim_until(r, room_to_make(r, bytes)) && !marks_rise_or_wait(r, bytes)) {
         note_over_budget(r, bytes);
     }
+}
+
+void region_reclaim(struct region *r, size_t bytes)
+{
+    rwlock_read_lock(&r->layout);
+    reclaim_until(r, bytes);
+    rwlock_read_unlock(&r->layout);
 }
 
 /* ---- the reclaim thread */

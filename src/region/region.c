@@ -56,6 +56,9 @@ static int create_tables(struct region *r)
             sparse_init(&r->locked, r->memory, r->pages / CLUSTER_PAGES, sizeof(uint64_t), ACCOUNT_TABLES);
     }
     if (!error) {
+        error = lent_init(r);
+    }
+    if (!error) {
         error = staging_init(&r->staging, r->memory, staging_clusters(r));
     }
     r->zero_pages = memory_reserve(r->memory, READAHEAD_MAX * PAGE_BYTES); /* never written, so no memory */
@@ -246,6 +249,7 @@ void region_destroy(struct region *r)
     memory_unreserve(memory, r->zero_pages, READAHEAD_MAX * PAGE_BYTES);
     memory_unmap(memory, r->copy_buffer, PAGE_BYTES, ACCOUNT_TABLES);
     staging_destroy(&r->staging);
+    sparse_destroy(&r->lent);
     sparse_destroy(&r->locked);
     sparse_destroy(&r->clusters);
     memory_unmap(memory, r, sizeof *r, ACCOUNT_TABLES);
@@ -317,5 +321,9 @@ int region_fork_child(struct region *r, int userfaultfd_device)
     r->reclaim_sleeps = 0;
     memset(&r->reclaimer, 0, sizeof r->reclaimer);
     int error = open_userfault(r, userfaultfd_device);
-    return error ? error : region_start_threads(r);
+    if (!error) {
+        lent_fork_child(r);
+        error = region_start_threads(r);
+    }
+    return error;
 }

@@ -26,7 +26,7 @@ struct region_budget {
     bool (*wait)(void *context, size_t limit);
     /* How far all together are above the budget. */
     size_t (*over)(void *context);
-    /* Of `n` <= 64 pages, those that other processes have, too; one bit each. Asked while the account has credit. */
+    /* Of `n` <= 64 pages, those that other processes may have, too; one bit each. Asked while a fork shares pages. */
     uint64_t (*shared)(void *context, const void *at, unsigned n);
 };
 
@@ -110,6 +110,10 @@ int region_adopt(struct region *region, void *at, size_t bytes);
 /* The range goes back to the kernel as ordinary memory, with its content, and unregistered; foreign from then on. 0 or
  * -errno: then it is as it was. */
 int region_hand_over(struct region *region, void *at, size_t bytes);
+
+/* Makes the account's total `bytes` at most, or as little as it can. */
+void region_reclaim(struct region *region, size_t bytes);
+
 /* The account's limit has changed: moves the water marks, and evicts what is above them. The pool may take its part of
  * `reach` bytes, what the limit could become. Any thread. */
 void region_set_limit(struct region *region, size_t reach);
@@ -118,6 +122,14 @@ void region_set_limit(struct region *region, size_t reach);
  * `region_fork_parent` lets them go on; `region_fork_child` opens a new userfaultfd (from `userfaultfd_device` if
  * that is >= 0), registers the region again and starts new threads. None of them allocates from malloc. */
 void region_fork_prepare(struct region *region);
+
+/* Between prepare and the fork, if memory.lending keeps books: lends all that a child will share, but for the pages of
+ * [kept, kept + kept_bytes), which the kernel may write to meanwhile for the thread that forks. How much, in bytes,
+ * beside what the pool holds. */
+size_t region_lend(struct region *region, const void *kept, size_t kept_bytes);
+
+/* Looks for pages that are borrowed, and the lender's no more; a step. One thread at a time. */
+void region_settle(struct region *region);
 void region_fork_parent(struct region *region);
 int region_fork_child(struct region *region, int userfaultfd_device);
 

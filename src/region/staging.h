@@ -23,7 +23,8 @@ struct staging_cluster {
     uint64_t held;   /* pages that wait: cleared by whoever takes the page on; atomic */
     uint64_t source; /* the region's cluster. Set while filling */
     uint32_t next;   /* in the free chain or the queue, number + 1. Guard: lock */
-    uint32_t unused;
+    uint32_t
+        lent; /* 1: what is present was here at a fork (lent.c); reclaim lock, or layout lock exclusively */
 };
 
 struct staging {

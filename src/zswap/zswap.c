@@ -166,6 +166,11 @@ size_t zswap_max_pool_bytes(const struct zswap *z)
     return atomic_read_relaxed(&z->max_pool_bytes);
 }
 
+struct inherited *zswap_inherited(struct zswap *z)
+{
+    return z->pool->ops->inherited(z->pool);
+}
+
 int zswap_fork_child(struct zswap *z)
 {
     int error = z->device ? swap_map_fork_child(&z->map, z->memory->account) : 0;

@@ -50,6 +50,8 @@ struct fixture_options {
     bool incompressible;
     bool
         family; /* it may be forked: the test is a member (tests/support/members.h), as are all threads that touch it */
+    struct lending *lending;
+    const struct region_budget *shares;
     /* What region_create answered is for the test to look at; on failure fixture_close is still to be called. */
     bool may_fail;
 };
@@ -252,6 +254,7 @@ static inline struct region_options fixture_region_options(struct fixture *f, co
                                    .pagein_threads = o->pagein_threads,
                                    .over_budget = o->over_budget,
                                    .page_lost = o->page_lost,
+                                   .budget = o->shares,
                                    .context = o->context};
 }
 
@@ -260,6 +263,7 @@ static inline void fixture_open(struct fixture *f, struct fixture_options o)
     *f = (struct fixture){.incompressible = o.incompressible};
     account_set_limit(&f->account, o.budget);
     f->memory.account = &f->account;
+    f->memory.lending = o.lending;
     f->device = fixture_make_device(f, &o);
     REQUIRE(!swap_cache_create(&f->cache, &f->memory, o.slots ? o.slots : 65536));
     struct zswap_options z = {.memory = &f->memory,

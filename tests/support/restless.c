@@ -155,6 +155,11 @@ static size_t peers(struct pool *pool, uint64_t handle, uint64_t *owners, size_t
     return watched->peers(pool, handle, owners, room);
 }
 
+static struct inherited *inherited(struct pool *pool)
+{
+    return watched->inherited(pool);
+}
+
 static size_t trim(struct pool *pool)
 {
     return watched->trim(pool);
@@ -229,6 +234,7 @@ const struct pool_ops restless_pool = {
     .unmap = unmap,
     .total_size = total_size,
     .peers = peers,
+    .inherited = inherited,
     .trim = trim,
     .compact = compact,
     .compactable = compactable,

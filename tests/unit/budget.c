@@ -338,20 +338,6 @@ TEST(whatever_happens_the_sum_keeps_to_the_limit)
     end();
 }
 
-TEST(credit_is_not_paid_for)
-{
-    begin();
-    start_one(0, TREE);
-    account_charge(account_of(0), ACCOUNT_RESIDENT, (size_t)(5 * MIB));
-    account_set_credit(account_of(0), 4 * MIB);
-    budget_force(&budgets[0], MIB);
-    CHECK_EQUAL(budget_used(&budgets[0]), MIB);
-    account_set_credit(account_of(0), 0);
-    CHECK_EQUAL(budget_used(&budgets[0]), 5 * MIB);
-    CHECK_EQUAL(account_of(0)->peak, 5 * MIB);
-    end();
-}
-
 int main(void)
 {
     RUN(who_is_alone_gets_the_whole_budget);
@@ -368,6 +354,5 @@ int main(void)
     RUN(what_is_used_above_a_lowered_limit_counts_until_it_is_evicted);
     RUN(thirty_small_processes_fit_beside_a_large_one);
     RUN(whatever_happens_the_sum_keeps_to_the_limit);
-    RUN(credit_is_not_paid_for);
     return harness_finish();
 }

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sys/wait.h>
 
+#include "base/inherited.h"
 #include "tests/support/region_fixture.h"
 #include "zswap/internal.h"
 
@@ -422,6 +423,157 @@ TEST(forks_amid_touches_and_evictions)
     fixture_close(&f);
 }
 
+/* ---- lent pages */
+
+static struct lending lending;
+
+static uint64_t shared_by_pagemap(void *context, const void *at, unsigned n)
+{
+    uint64_t entries[64], shared = 0;
+    int fd = open("/proc/self/pagemap", O_RDONLY);
+    (void)context;
+    REQUIRE(pread(fd, entries, n * 8, (off_t)((uintptr_t)at / PAGE_BYTES * 8)) == (ssize_t)(n * 8));
+    close(fd);
+    for (unsigned i = 0; i < n; i++) {
+        shared |= (uint64_t)(entries[i] >> 63 == 0 || !(entries[i] >> 56 & 1)) << i;
+    }
+    return shared;
+}
+
+static bool no_more(void *context, size_t limit)
+{
+    (void)context;
+    (void)limit;
+    return false;
+}
+
+static size_t not_over(void *context)
+{
+    (void)context;
+    return 0;
+}
+
+static const struct region_budget lending_budget = {
+    .more = no_more, .wait = no_more, .over = not_over, .shared = shared_by_pagemap};
+
+static bool all_live(const struct session *session, uint32_t place)
+{
+    (void)session;
+    (void)place;
+    return true;
+}
+
+static int64_t pages_of_credit(void)
+{
+    return lending.account->credit / (int64_t)PAGE_BYTES;
+}
+
+static int64_t pages_of_debt(void)
+{
+    return lending.account->debt / (int64_t)PAGE_BYTES;
+}
+
+/* The child's account as preload/tree.c makes it. */
+static void borrow(struct fixture *f, struct session *session, size_t lent)
+{
+    struct account *account = &session->processes[1].account;
+    account_copy(account, &f->account);
+    account_give_credit(account, lent);
+    f->memory.account = f->region->account = account;
+    lending = (struct lending){.lives = all_live};
+    lending_join(&lending, session, 1, 1, 0);
+}
+
+static void begin_to_lend(struct fixture *f, struct session **session)
+{
+    struct fixture_options o = roomy;
+    REQUIRE(session_create_private(session) == 0);
+    (*session)->places = 2;
+    lending = (struct lending){.lives = all_live, .account = &f->account};
+    o.lending = &lending;
+    o.shares = &lending_budget;
+    fixture_open(f, o);
+    fixture_fill(f, 0, PAGES, 1);
+    fixture_to(f, 128, 64, PLACE_POOL);
+    lending.session = *session;
+    lending.lends = 1;
+}
+
+/* As fork_fixture, with the region lending all it has. How much, in *lent. */
+static pid_t fork_lending(struct fixture *f, struct session *session, size_t *lent)
+{
+    int done[2];
+    char byte;
+    REQUIRE(!pipe(done));
+    fflush(stdout);
+    region_fork_prepare(f->region);
+    *lent = region_lend(f->region, NULL, 0);
+    pid_t child = fork();
+    REQUIRE(child >= 0);
+    close(done[child ? 1 : 0]);
+    if (child) {
+        CHECK(read(done[0], &byte, 1) == 1);
+        close(done[0]);
+        region_fork_parent(f->region);
+        return child;
+    }
+    borrow(f, session, *lent);
+    members_join(members_self.table);
+    REQUIRE(!zswap_fork_child(f->zswap) && !region_fork_child(f->region, -1));
+    REQUIRE(write(done[1], "x", 1) == 1);
+    close(done[1]);
+    return 0;
+}
+
+TEST(copies_of_lent_pages_are_paid_for)
+{
+    struct fixture f;
+    struct session *session;
+    size_t lent;
+    int go[2];
+    char byte;
+    if (access("/proc/self/pagemap", R_OK)) {
+        SKIP("needs /proc");
+    }
+    begin_to_lend(&f, &session);
+    REQUIRE(!pipe(go));
+    pid_t child = fork_lending(&f, session, &lent);
+    CHECK_EQUAL(lent, account_bytes(&f.account, ACCOUNT_RESIDENT));
+    if (!child) {
+        int64_t credit = pages_of_credit();
+        CHECK_EQUAL(credit, (int64_t)(lent / PAGE_BYTES));
+        fixture_fill(&f, 0, 10, 2);
+        CHECK_EQUAL(pages_of_credit(), credit - 10);
+        fixture_fill(&f, 0, 10, 3);
+        CHECK_EQUAL(pages_of_credit(), credit - 10);
+        CHECK_EQUAL(region_discard(f.region, fixture_page(&f, 10), 4 * PAGE_BYTES), 0);
+        CHECK_EQUAL(pages_of_credit(), credit - 14);
+        CHECK(read(go[0], &byte, 1) == 1); /* the parent has evicted 64 .. 127, and written 20 .. 24 */
+        region_settle(f.region);
+        CHECK_EQUAL(pages_of_credit(), credit - 14 - 64 - 5);
+        fixture_to(&f, 64, 64, PLACE_POOL);
+        CHECK_EQUAL(pages_of_credit(), credit - 14 - 64 - 5);
+        CHECK_EQUAL(fixture_wrong(&f, 14, PAGES - 14, 1), 0);
+        child_exit(&f);
+    }
+    fixture_fill(&f, 20, 5, 2);
+    CHECK_EQUAL(pages_of_debt(), 5);
+    fixture_to(&f, 64, 64, PLACE_POOL);
+    CHECK_EQUAL(pages_of_debt(), 69);
+    REQUIRE(write(go[1], "x", 1) == 1);
+    wait_for_child(child);
+    CHECK_EQUAL(fixture_wrong(&f, 20, 5, 2), 0);
+    CHECK_EQUAL(fixture_wrong(&f, 64, 128, 1), 0);
+    account_end_debt(&f.account, SIZE_MAX / 2);
+    lending.lends = 0;
+    fixture_fill(&f, 30, 5, 2); /* nobody's else by now */
+    CHECK_EQUAL(pages_of_debt(), 0);
+    close(go[0]);
+    close(go[1]);
+    fixture_close(&f);
+    session_close(session);
+}
+
 int main(void)
 {
     if (!fixture_is_permitted()) {
@@ -440,5 +592,6 @@ int main(void)
     RUN(a_child_forks_again);
     RUN(foreign_mappings_do_not_hinder_the_child);
     RUN(forks_amid_touches_and_evictions);
+    RUN(copies_of_lent_pages_are_paid_for);
     return harness_finish();
 }
