@@ -226,6 +226,22 @@ static void leave_family(pid_t pid)
     }
 }
 
+static bool is_in_family(pid_t pid)
+{
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        if (atomic_read_acquire(&my.family->members[i]) == (uint32_t)pid) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Its parent was killed amid the fork: without it there is no runtime to be had. */
+static bool was_never_born(pid_t pid, int status)
+{
+    return WEXITSTATUS(status) == 125 && !is_in_family(pid);
+}
+
 /* The first member adopts all orphans, so a place is free for certain only when it is reaped. */
 static void reap(int options)
 {
@@ -234,7 +250,7 @@ static void reap(int options)
     while ((pid = waitpid(-1, &status, options)) > 0) {
         if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL) {
             fail("process %d ended by signal %d", (int)pid, WTERMSIG(status));
-        } else if (WIFEXITED(status) && WEXITSTATUS(status)) {
+        } else if (WIFEXITED(status) && WEXITSTATUS(status) && !was_never_born(pid, status)) {
             fail("process %d ended with %d", (int)pid, WEXITSTATUS(status));
         }
         leave_family(pid);
