@@ -26,6 +26,7 @@
 #define POOL_MAX_PERCENT 90
 #define POOL_STEP_PERCENT 5
 #define STEPS_BEFORE_WRITEBACK 4
+#define STEPS_BEFORE_TRIM 8
 #define STUCK_STEPS 64       /* steps without a new lowest total */
 #define OVER_BUDGET_TRIES 64 /* faults a new try comes on */
 #define PASS_OVER_MOST 16    /* clusters that are mostly shared, in a row */
@@ -223,6 +224,9 @@ static bool reclaim_until(struct region *r, size_t target)
         if (stuck % STEPS_BEFORE_WRITEBACK == STEPS_BEFORE_WRITEBACK - 1) {
             /* Pages that do not shrink only change their kind when they are stored: room comes from the pool. */
             zswap_shrink(r->zswap, CLUSTER_BYTES, true);
+        }
+        if (stuck % STEPS_BEFORE_TRIM == STEPS_BEFORE_TRIM - 1) {
+            zswap_trim(r->zswap); /* where pages are few and far between, most of the memory is the index's */
         }
         mutex_lock(&r->reclaim_lock);
         bool stepped = reclaim_one(r);

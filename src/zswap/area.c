@@ -278,9 +278,7 @@ size_t area_sweep(struct area *area, unsigned pages)
             page = 0;
             break;
         }
-        if (looks_empty(area, page)) {
-            bytes += release_page(area, page);
-        }
+        bytes += looks_empty(area, page) ? release_page(area, page) : release_links(area, page);
         page += WORDS_PER_PAGE;
     }
     atomic_set_relaxed(&area->sweep_at, page);

@@ -15,7 +15,7 @@
  * word of it, so that no store can slip in, gives the page back, and thereby turns the words to EMPTY again. Who
  * invalidates a range does that at once. Entries that leave one by one tell nobody whether theirs was the last of
  * its page: to look each time would cost more than the page is worth, above all where one entry comes and goes.
- * Such pages area_sweep finds, under memory pressure.
+ * Such pages area_sweep finds, under memory pressure; and links of entries that have all been written back.
  *
  * What an entry takes: 8 bytes for the word, 8 for the links if it has an object (a page that repeats one word is
  * not in the LRU), and one bit in 512 entries for each of the two. An entry with no others near it: a page for
@@ -101,7 +101,7 @@ uint64_t area_lru_count(struct area *area);
 /* Gives back each index page that lies wholly in [first, first + pages) and is empty. */
 void area_release(struct area *area, uint64_t first, uint64_t pages);
 
-/* Looks at the next `pages` index pages with memory, and gives back those that are empty. Bytes. From the end it
+/* Looks at the next `pages` index pages with memory, and gives back those that are empty, and links that link none. Bytes. From the end it
  * goes on at the beginning, the next time. */
 size_t area_sweep(struct area *area, unsigned pages);
 

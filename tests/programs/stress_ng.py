@@ -45,7 +45,7 @@ MEMORY = {
 # Not mmapfork (all memory of the machine), vforkmany (as many processes as there can be), resources and forkheavy (all of the disk).
 PROCESSES = ["clone", "exec", "exit-group", "fork", "pthread", "session", "sigsegv", "spawn", "switch",
              "vfork", "wait", "zombie"]
-SMALL = ["madvise", "mlock", "mmap", "mremap", "munmap"]
+SMALL = ["madvise", "malloc", "mlock", "mmap", "mremap", "munmap"]
 SECONDS = 3
 
 

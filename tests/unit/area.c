@@ -367,6 +367,24 @@ TEST(a_sweep_goes_a_step_at_a_time_and_round)
     tear_down();
 }
 
+TEST(a_sweep_takes_links_of_what_is_all_on_the_device)
+{
+    set_up();
+    put(3);
+    put(4);
+    set_word(3, 77 << 3 | ENTRY_DEVICE);
+    area_lru_drop(&area, 3);
+    CHECK_EQUAL(area_sweep(&area, 8), 0); /* 4 is linked */
+    set_word(4, 78 << 3 | ENTRY_DEVICE);
+    area_lru_drop(&area, 4);
+    CHECK_EQUAL(area_sweep(&area, 8), PAGE_BYTES);
+    CHECK(!sparse_is_committed(&area.links, 3));
+    CHECK(sparse_is_committed(&area.words, 3));
+    put(3);
+    check_oldest(3);
+    tear_down();
+}
+
 TEST(a_sweep_leaves_what_somebody_still_has_to_unlink)
 {
     set_up();
@@ -395,12 +413,13 @@ TEST(what_has_no_object_takes_no_links)
     tear_down();
 }
 
-/* Which index pages have memory: those with an entry, and those that have had one since they were last looked at. */
+/* Which index pages have memory: those with an entry, and those that have had one since they were last looked at; links
+ * likewise. */
 TEST(gives_memory_back_like_a_naive_table)
 {
     enum { WORDS = 1, LINKS = 2 };
-    static unsigned char stored[PAGES];
-    unsigned kept[4] = {0}, used[4] = {0};
+    static unsigned char stored[PAGES], linked[PAGES];
+    unsigned kept[4] = {0}, used[4] = {0}, links[4] = {0};
     uint64_t seed = 11;
     set_up();
     for (int round = 0; round < 30000; round++) {
@@ -410,29 +429,34 @@ TEST(gives_memory_back_like_a_naive_table)
         if (what < 20) {
             put(offset);
             used[page] += !stored[offset];
-            stored[offset] = 1;
+            links[page] += !linked[offset];
+            stored[offset] = linked[offset] = 1;
             kept[page] |= WORDS | LINKS;
         } else if (what < 30) {
             set_word(offset, 77 << 3 | ENTRY_FILLED);
             area_lru_drop(&area, offset);
             used[page] += !stored[offset];
+            links[page] -= linked[offset];
             stored[offset] = 1;
+            linked[offset] = 0;
             kept[page] |= WORDS;
         } else if (what < 90) {
             used[page] -= stored[offset];
             if (stored[offset]) {
                 remove_entry(offset);
             }
-            stored[offset] = 0;
+            links[page] -= linked[offset];
+            stored[offset] = linked[offset] = 0;
         } else {
-            if (what < 95) {
+            bool swept = what < 95;
+            if (swept) {
                 area_sweep(&area, 5);
                 area_sweep(&area, 5);
             } else {
                 area_release(&area, 0, UINT64_MAX);
             }
             for (page = 0; page < 4; page++) {
-                kept[page] = used[page] ? kept[page] : 0;
+                kept[page] &= used[page] ? swept && !links[page] ? WORDS : WORDS | LINKS : 0;
             }
         }
         for (page = 0; page < 4; page++) {
@@ -534,6 +558,7 @@ int main(void)
     RUN(release_never_takes_an_entry_and_never_leaves_a_word_frozen);
     RUN(a_page_that_emptied_by_itself_is_swept);
     RUN(a_sweep_goes_a_step_at_a_time_and_round);
+    RUN(a_sweep_takes_links_of_what_is_all_on_the_device);
     RUN(a_sweep_leaves_what_somebody_still_has_to_unlink);
     RUN(what_has_no_object_takes_no_links);
     RUN(gives_memory_back_like_a_naive_table);
