@@ -82,7 +82,7 @@ class Redis(Program):
     name = "redis"
     packages = ["redis-server"]
     share = 0.33
-    passes_budget = 1.15  # for moments after a fork: what both share is estimated until it has been counted
+    passes_budget = 1.10  # for moments after a fork: what both share leaves memory only once both have evicted it
     seconds = 600
     small = True
 

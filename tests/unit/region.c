@@ -358,7 +358,7 @@ TEST(a_limit_that_rises_ends_being_over_budget)
     fixture_open(&f, (struct fixture_options){.bytes = 16 * MIB, .budget = 12 * MIB, .incompressible = true});
     fixture_fill(&f, 0, f.pages, 1);
     WAIT_FOR(atomic_read_relaxed(&f.region->over_budget));
-    account_set_limit(&f.account, 64 * MIB);
+    atomic_set_relaxed(&f.account.limit, 64 * MIB);
     region_set_limit(f.region, 64 * MIB);
     CHECK_EQUAL(atomic_read_relaxed(&f.region->over_budget), 0);
     fixture_close(&f);

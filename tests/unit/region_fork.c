@@ -465,12 +465,12 @@ static bool all_live(const struct session *session, uint32_t place)
 
 static int64_t pages_of_credit(void)
 {
-    return lending.account->credit / (int64_t)PAGE_BYTES;
+    return atomic_read_relaxed(&lending.account->credit) / (int64_t)PAGE_BYTES;
 }
 
 static int64_t pages_of_debt(void)
 {
-    return lending.account->debt / (int64_t)PAGE_BYTES;
+    return atomic_read_relaxed(&lending.account->debt) / (int64_t)PAGE_BYTES;
 }
 
 /* The child's account as preload/tree.c makes it. */
@@ -496,7 +496,7 @@ static void begin_to_lend(struct fixture *f, struct session **session)
     fixture_fill(f, 0, PAGES, 1);
     fixture_to(f, 128, 64, PLACE_POOL);
     lending.session = *session;
-    lending.lends = 1;
+    atomic_set_relaxed(&lending.lends, 1);
 }
 
 /* As fork_fixture, with the region lending all it has. How much, in *lent. */
@@ -565,7 +565,7 @@ TEST(copies_of_lent_pages_are_paid_for)
     CHECK_EQUAL(fixture_wrong(&f, 20, 5, 2), 0);
     CHECK_EQUAL(fixture_wrong(&f, 64, 128, 1), 0);
     account_end_debt(&f.account, SIZE_MAX / 2);
-    lending.lends = 0;
+    atomic_set_relaxed(&lending.lends, 0);
     fixture_fill(&f, 30, 5, 2); /* nobody's else by now */
     CHECK_EQUAL(pages_of_debt(), 0);
     close(go[0]);
