@@ -9,7 +9,8 @@
  *
  * All functions are thread-safe. Memory is zeroed and page-aligned; `bytes` is a multiple of PAGE_BYTES (rounded up
  * where it is not). It is private to the process, or, if `shared` is set, shared with all children that are forked
- * from then on: then each process is charged for what it has committed itself, and keeps count of it.
+ * from then on: then each process is charged for what it has committed itself, and keeps count of it. What a process that has
+ * died had committed so, and others still use, is in nobody's account (the swap map's pages: private memory has no such).
  */
 #ifndef UZSWAP_BASE_MEMORY_H
 #define UZSWAP_BASE_MEMORY_H
