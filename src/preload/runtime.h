@@ -9,6 +9,9 @@
  *   mailbox.c      how the program's threads ask the root thread
  *   fork.c, clone.c, syscall_trap.c
  *                  how a child gets a runtime of its own
+ *   last_thread.c  when the process ends
+ *   filters*.c     what the program's seccomp filters mean for us
+ *   proc.c         /proc
  *   interpose*.c, by_number.c
  *                  the calls that the program sees
  *
