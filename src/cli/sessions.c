@@ -80,13 +80,6 @@ static int find_by_environment(uint32_t pid, struct session **session)
     return error;
 }
 
-int sessions_find(uint32_t pid, struct session **session, bool *owned)
-{
-    int error = find_owned(pid, session);
-    *owned = !error;
-    return error == -ENOENT ? find_by_environment(pid, session) : error;
-}
-
 void sessions_each(void (*visit)(uint32_t pid, const struct session *session, void *context), void *context)
 {
     DIR *folder = opendir("/proc");
@@ -103,4 +96,38 @@ void sessions_each(void (*visit)(uint32_t pid, const struct session *session, vo
     if (folder) {
         closedir(folder);
     }
+}
+
+/* ---- by what the sessions themselves say: programs that change their title overwrite their environment */
+
+struct search {
+    uint32_t pid, owner;
+};
+
+static void look_for_member(uint32_t owner, const struct session *session, void *context)
+{
+    struct search *search = context;
+    for (uint32_t i = 0; i < SESSION_PROCESSES; i++) {
+        /* Relaxed: nothing is reached through it. */
+        if (atomic_read_relaxed(&session->processes[i].pid) == search->pid) {
+            search->owner = owner;
+        }
+    }
+}
+
+static int find_by_member(uint32_t pid, struct session **session)
+{
+    struct search search = {.pid = pid};
+    sessions_each(look_for_member, &search);
+    return search.owner ? find_owned(search.owner, session) : -ENOENT;
+}
+
+int sessions_find(uint32_t pid, struct session **session, bool *owned)
+{
+    int error = find_owned(pid, session);
+    *owned = !error;
+    if (error == -ENOENT) {
+        error = find_by_environment(pid, session);
+    }
+    return error == -ENOENT ? find_by_member(pid, session) : error;
 }

@@ -341,4 +341,27 @@ nested() {
 }
 check 'uzswap run inside uzswap run' nested
 
+# As programs do that change what ps shows of them.
+cat > "$work/title.py" << 'PYTHON'
+import ctypes, os, sys
+environment = ctypes.POINTER(ctypes.c_void_p).in_dll(ctypes.CDLL(None), "environ")
+n = 0
+while environment[n]:
+    ctypes.memset(environment[n], 0, len(ctypes.string_at(environment[n])))
+    n += 1
+os.write(1, f"{os.getpid()}\n".encode())
+sys.stdin.read()
+PYTHON
+without_environment() {
+    mkfifo "$work/title.in"
+    run python3 "$work/title.py" < "$work/title.in" > "$work/title.pid" &
+    exec 3> "$work/title.in"
+    while [ ! -s "$work/title.pid" ] && kill -0 $!; do sleep 0.05; done
+    "$UZSWAP" stat "$(cat "$work/title.pid")" > "$work/title.stat"
+    status=$?
+    exec 3>&-
+    wait $! && [ $status = 0 ] && grep -q '^resident_bytes *[1-9]' "$work/title.stat"
+}
+check 'uzswap stat finds a process that has overwritten its environment' without_environment
+
 finish
