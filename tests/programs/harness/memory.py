@@ -45,15 +45,16 @@ class Watch:
     """with Watch(own) as watch: start processes by watch.command(argv); then watch.peak is in bytes.
 
     `own()` gives the pids that the caller waits for; `helpers()` those whose memory does not count; `look()` is called as often
-    as memory is looked at."""
+    as memory is looked at. `group` is a cgroup of the caller's, if it shall be counted there; `beside()` gives bytes that
+    count, too."""
 
-    def __init__(self, own, helpers, look):
+    def __init__(self, own, helpers=set, look=lambda: None, group=None, beside=lambda: 0):
         self.own, self.helpers, self.look = own, helpers, look
-        self.undo, self.group, self.peak = contextlib.ExitStack(), None, 0
+        self.undo, self.group, self.beside, self.peak = contextlib.ExitStack(), group, beside, 0
         self.done = threading.Event()
 
     def __enter__(self):
-        if os.geteuid() == 0:
+        if not self.group and os.geteuid() == 0:
             try:
                 self.group = memory_cgroup.make(self.undo, "uzswap-programs", LIMIT)
             except Unavailable:
@@ -88,7 +89,7 @@ class Watch:
 
     def watch(self):
         while not self.done.wait(SECONDS[self.way]):
-            self.peak = max(self.peak, self.now())
+            self.peak = max(self.peak, self.now() + self.beside())
             processes.reap_adopted(self.own())
             self.look()
 
