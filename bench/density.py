@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import pathlib
-import re
 import statistics
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import command_line
 import interruption
 import kernel_zram
 import plots
+import tables
 
 NAME = "density.py"
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -252,36 +252,9 @@ def compaction_table(results):
     return ("what compaction costs", ["program", "when", "given back, MiB", "moved, MiB", "moved / given back", "ms", "ns a page given back"], rows)
 
 
-def print_table(table):
-    title, header, rows = table
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    print(f"\n{title}")
-    for row in [header, *rows]:
-        print("  ".join(cell.rjust(width) if i and rows[0][i][:1].isdigit() else cell.ljust(width)
-                        for i, (cell, width) in enumerate(zip(row, widths))).rstrip())
-
-
 def all_tables(results, sizes, images):
     return [data_table(results, images), density_table(results), size_table(sizes), loss_table(results), metadata_table(results),
             speed_table(results), compaction_table(results)]
-
-
-def check_document(path):
-    """Before anything is measured."""
-    text = path.read_text(encoding="utf-8")
-    for title, _, _ in all_tables({}, {}, {}):
-        if f"<!-- {title} -->\n" not in text:
-            sys.exit(f"{NAME}: {path} has no place for '{title}'")
-    path.open("a", encoding="utf-8").close()
-
-
-def update_document(path, tables):
-    """Puts each table in the place of the one that stands below `<!-- its title -->`."""
-    text = path.read_text(encoding="utf-8")
-    for title, header, rows in tables:
-        lines = "".join("| " + " | ".join(cells) + " |\n" for cells in (header, ["---"] * len(header), *rows))
-        text = re.sub(rf"(<!-- {re.escape(title)} -->\n)(?:\|.*\n)*", lambda found: found[1] + lines, text)
-    path.write_text(text, encoding="utf-8")
 
 
 def print_targets(results):
@@ -308,7 +281,7 @@ def main():
     interruption.leave_by_exception(NAME)
     command_line.require(NAME, options.build / PROGRAM)
     if options.update:
-        check_document(options.update)
+        tables.check_document(NAME, options.update, [title for title, _, _ in all_tables({}, {}, {})])
     pools = usable_pools(options)
     require_all(options, pools, POOLS)
     command_line.make_folder(options.out)
@@ -316,10 +289,10 @@ def main():
     images = take_images(options)
     require_all(options, images, DATA)
     results, sizes = measure_all(options, images, pools)
-    tables = all_tables(results, sizes, images)
-    for table in tables:
+    made = all_tables(results, sizes, images)
+    for table in made:
         if table[2]:
-            print_table(table)
+            tables.print_table(table)
     print()
     if "kernel" in options.pools and any(pool == "kernel" for _, pool in results):
         print(f"kernel: Linux {os.uname().release.split('-')[0]}, chains of {kernel_zram.chain_size()} pages, "
@@ -329,7 +302,7 @@ def main():
         {f"{data}, {what}": f for (data, what), f in [*results.items(), *sizes.items()]}, indent=1) + "\n")
     draw(options, results, images)
     if options.update:
-        update_document(options.update, tables)
+        tables.update_document(options.update, made)
     say(f"took {time.monotonic() - start:.0f} s")
 
 
