@@ -43,6 +43,7 @@ bench:
 	@bench/store_load.py --build $(BUILD)
 	@bench/mappings.py --build $(BUILD)
 	@bench/compare.py --build $(BUILD)
+	@bench/bgsave.py --build $(BUILD)
 
 install: all
 	@meson configure $(BUILD) -Dprefix=$(PREFIX)
@@ -66,7 +67,8 @@ help:
 	@echo '                    installs more packages; tests/programs/check.py --help)'
 	@echo 'make verify         the entry lifecycle: every interleaving, the model, memory orders, planted faults'
 	@echo 'make bench          lifecycles side by side; store and load over the codec; the index at 64 M pages (3 GiB); pools on real'
-	@echo '                    memory; calls that change mappings; uzswap against the zswap of the kernel (as root)'
+	@echo '                    memory; calls that change mappings; uzswap against the zswap of the kernel (as root); Redis saving'
+	@echo '                    itself under load'
 	@echo 'make bench-deps     install what make bench uses if it is there: Java and Chromium'
 	@echo 'make install        to $$(DESTDIR)$$(PREFIX), by default /usr/local'
 	@echo 'make format         format the sources; make format-check only looks'
