@@ -15,7 +15,8 @@ from harness import memory, processes
 from harness.program import OutOfTime
 
 MIB = 1 << 20
-DISK_LEFT = 1 << 30  # bytes: a run that leaves less is ended
+DISK_LEFT = 1 << 30  # bytes: a run that leaves less is ended,
+DISK_SECONDS = 3  # unless that lasts for moments: others fill the disk, too
 ENDS_WITHIN = 3  # seconds that what a program started may outlive it
 ENVIRONMENT = ["PATH", "LANG", "USER", "LOGNAME", "TERM"]
 
@@ -50,7 +51,7 @@ class Run:
         self.tests, self.sames, self.whys = {}, {}, {}
         self.own, self.helping, self.started = set(), set(), 0
         self.evicted = self.peak_in_budget = 0
-        self.over = threading.Event()
+        self.over, self.ended_for = threading.Event(), ""
 
     # What a program uses.
 
@@ -113,10 +114,10 @@ class Run:
         for folder in (self.folder, self.temporary):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-        start = time.monotonic()
+        start = self.disk_seen = time.monotonic()
         with memory.Watch(lambda: self.own, lambda: self.helping, self._look) as watch:
             self.watch = watch
-            alarm = threading.Timer(self.definition.seconds, self._stop)
+            alarm = threading.Timer(self.definition.seconds, self._stop, ["its time is over"])
             alarm.start()
             try:
                 self.definition.run(self)
@@ -131,16 +132,19 @@ class Run:
         self.peak = watch.peak
         self._add_figures()
         self.test("runs to its end", True)
-        self.test("ends in time", not self.over.is_set(), f"not within {self.definition.seconds} s")
+        self.test("ends by itself", not self.over.is_set(),
+                  f"{self.ended_for}: ended after {self.seconds:.0f} s of {self.definition.seconds} s")
 
     def _look(self):
         """Many times a second: nothing may fill this machine's disk."""
         state = os.statvfs(self.folder)
-        if state.f_bavail * state.f_frsize < DISK_LEFT and not self.over.is_set():
-            self.test("leaves room on the disk", False, f"less than {DISK_LEFT >> 30} GiB")
-            self._stop()
+        if state.f_bavail * state.f_frsize >= DISK_LEFT:
+            self.disk_seen = time.monotonic()
+        elif time.monotonic() > self.disk_seen + DISK_SECONDS and not self.over.is_set():
+            self._stop(f"less than {DISK_LEFT >> 30} GiB were left on the disk")
 
-    def _stop(self):
+    def _stop(self, why):
+        self.ended_for = why
         self.over.set()
         processes.kill_all()
 
