@@ -25,6 +25,7 @@
 #endif
 
 #define NAMES_BYTES_MAX (1u << 20)
+#define DYNAMIC_BYTES_MAX (1u << 16)
 #define RUN_ANYWAY "uzswap run --force runs it unmanaged"
 
 struct elf {
@@ -39,21 +40,48 @@ static bool read_at(const struct elf *e, void *to, size_t bytes, uint64_t positi
     return position <= INT64_MAX && pread(e->fd, to, bytes, (off_t)position) == (ssize_t)bytes;
 }
 
-static void read_loader(struct elf *e)
+/* The first segment of this type; false if there is none. */
+static bool find_segment(const struct elf *e, uint32_t type, Elf64_Phdr *segment)
 {
     for (unsigned i = 0; i < e->header.e_phnum; i++) {
-        Elf64_Phdr segment;
-        if (!read_at(e, &segment, sizeof segment, e->header.e_phoff + (uint64_t)i * sizeof segment)) {
-            return;
+        if (!read_at(e, segment, sizeof *segment, e->header.e_phoff + (uint64_t)i * sizeof *segment)) {
+            return false;
         }
-        if (segment.p_type == PT_INTERP) {
-            size_t bytes = segment.p_filesz < sizeof e->loader ? segment.p_filesz : sizeof e->loader - 1;
-            if (!read_at(e, e->loader, bytes, segment.p_offset)) {
-                e->loader[0] = 0;
-            }
-            return;
+        if (segment->p_type == type) {
+            return true;
         }
     }
+    return false;
+}
+
+static void read_loader(struct elf *e)
+{
+    Elf64_Phdr segment;
+    if (find_segment(e, PT_INTERP, &segment)) {
+        size_t bytes = segment.p_filesz < sizeof e->loader ? segment.p_filesz : sizeof e->loader - 1;
+        if (!read_at(e, e->loader, bytes, segment.p_offset)) {
+            e->loader[0] = 0;
+        }
+    }
+}
+
+/* Does it ask the loader for any library? */
+static bool needs_library(const struct elf *e)
+{
+    Elf64_Phdr segment;
+    if (!find_segment(e, PT_DYNAMIC, &segment)) {
+        return false;
+    }
+    Elf64_Dyn entry;
+    for (uint64_t at = 0; at < segment.p_filesz && at < DYNAMIC_BYTES_MAX; at += sizeof entry) {
+        if (!read_at(e, &entry, sizeof entry, segment.p_offset + at) || entry.d_tag == DT_NULL) {
+            return false;
+        }
+        if (entry.d_tag == DT_NEEDED) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* The names of all sections, one behind the other, with a 0 more at the end; NULL if there are none. */
@@ -100,10 +128,11 @@ static bool is_static(const struct elf *e)
     return !e->loader[0];
 }
 
-static bool is_go(const struct elf *e)
+/* A Go program that has C in it (cgo) asks libc for its memory, and needs it. */
+static bool is_go_alone(const struct elf *e)
 {
     static const char *const sections[] = {".note.go.buildid", ".go.buildinfo", NULL};
-    return has_section(e, sections);
+    return has_section(e, sections) && !needs_library(e);
 }
 
 static bool is_musl(const struct elf *e)
@@ -126,10 +155,9 @@ static const struct finding {
     {is_foreign, PROGRAM_UNMANAGEABLE, EXIT_FAILED,
      "is not a 64-bit " NATIVE_NAME
      " program, and uzswap's runtime is: use a build for this machine; " RUN_ANYWAY},
-    {is_go, PROGRAM_UNMANAGEABLE, EXIT_FAILED,
+    {is_go_alone, PROGRAM_UNMANAGEABLE, EXIT_FAILED,
      "is a Go program, which asks the kernel for memory without the C library, where uzswap cannot see it: "
-     "limit it "
-     "by GOMEMLIMIT; " RUN_ANYWAY},
+     "limit it by GOMEMLIMIT, or build it with cgo (CGO_ENABLED=1, and import \"C\"); " RUN_ANYWAY},
     {is_static, PROGRAM_UNMANAGEABLE, EXIT_FAILED,
      "is linked statically, so that no library can be loaded into it: use a dynamically linked "
      "build; " RUN_ANYWAY},

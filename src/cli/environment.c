@@ -13,6 +13,12 @@
 #define RUNTIME_NAME "libuzswap-preload.so"
 #define ALLOCATOR_VARIABLE "UZSWAP_ALLOCATOR"
 #define PRELOAD_VARIABLE "LD_PRELOAD"
+/*
+ * The root folder, for glibc's loader: it puts a folder of its libraries for $LIB. musl's knows no $LIB, finds
+ * nothing there, and goes on without our libraries, which it could not link: so a program that is linked to musl,
+ * further down the tree, runs unmanaged instead of not at all.
+ */
+#define ROOT_OF_GLIBC "/$LIB/../../../../../../.."
 
 #if defined(__aarch64__)
 #define MULTIARCH "aarch64-linux-gnu"
@@ -135,12 +141,17 @@ static int set_preload(const struct libraries *libraries)
 {
     const char *old = getenv(PRELOAD_VARIABLE);
     old = old ? old : "";
-    char *list = calloc(1, strlen(libraries->runtime) + strlen(libraries->allocator) + strlen(old) + 3);
+    const char *const ours[] = {libraries->runtime, libraries->allocator};
+    char *list = calloc(1, ARRAY_LENGTH(ours) * strlen(ROOT_OF_GLIBC) + strlen(libraries->runtime) +
+                               strlen(libraries->allocator) + strlen(old) + 3);
     if (!list) {
         return -ENOMEM;
     }
-    append_to_list(list, libraries->runtime, strlen(libraries->runtime));
-    append_to_list(list, libraries->allocator, strlen(libraries->allocator));
+    for (size_t i = 0; i < ARRAY_LENGTH(ours); i++) {
+        char name[PATH_MAX + sizeof ROOT_OF_GLIBC];
+        snprintf(name, sizeof name, "%s%s", *ours[i] ? ROOT_OF_GLIBC : "", ours[i]);
+        append_to_list(list, name, strlen(name));
+    }
     while (*old) {
         size_t length = strcspn(old, " :\t\n");
         append_to_list(list, old, length);

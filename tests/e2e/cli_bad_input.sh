@@ -106,6 +106,10 @@ refused_program 'program of another machine' 125 'use a build for this machine' 
 patched narrow 4 '\001'
 refused_program '32-bit program' 125 'is not a 64-bit' "$work/narrow"
 
+runs_well() {
+    timeout 20 "$UZSWAP" run --stats "$work/stats" "$1" 2> "$work/errors"
+    [ $? = 42 ] && equal "$work/stats" managed True
+}
 if command -v cc > "$work/cc" 2>&1; then
     printf 'int main(void) { return 42; }\n' > "$work/main.c"
     for kind in static static-pie; do
@@ -120,9 +124,15 @@ if command -v cc > "$work/cc" 2>&1; then
     cc -o "$work/strange" "$work/main.c" -Wl,--dynamic-linker=/lib/ld-strange.so.1
     refused_program 'program whose loader is missing' 127 'the loader it names' "$work/strange"
     cc -o "$work/plain" "$work/main.c"
+    printf 'void _start(void) { }\n' > "$work/alone.c"
+    cc -nostdlib -fPIE -pie -Wl,--dynamic-linker=/lib64/ld-linux-x86-64.so.2 -o "$work/alone" "$work/alone.c"
     for section in .note.go.buildid .go.buildinfo; do
+        for kind in static alone; do
+            objcopy --add-section "$section=$work/text" "$work/$kind" "$work/go" 2> "$work/cc"
+            refused_program "Go program ($section, $kind)" 125 'is a Go program' "$work/go"
+        done
         objcopy --add-section "$section=$work/text" "$work/plain" "$work/go" 2> "$work/cc"
-        refused_program "Go program ($section)" 125 'is a Go program' "$work/go"
+        check "Go program with libc ($section)" runs_well "$work/go"
     done
     printf '#!/usr/bin/env %s\n' "$work/static" > "$work/script"
     refused_program 'script of a static program, by env' 125 'is linked statically' "$work/script"
