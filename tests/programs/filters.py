@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""sort, xz and zstd: what they write must be the same, byte for byte, and must be read back."""
+"""sort, ripgrep, xz and zstd: what they write must be the same, byte for byte, and must be read back."""
 import random
 
 from harness.program import Program
@@ -18,12 +18,27 @@ class Sort(Program):
     small = True
 
     def prepare(self, place):
-        place.write("lines", lines(120_000 if place.small else 900_000))
+        place.write("lines", lines(240_000 if place.small else 900_000))
 
     def run(self, run):
         done = run.program(["sort", "-S", "1G", "--parallel=2", run.prepared / "lines"])
         run.test("ends well", done.status == 0, f"status {done.status}")
         run.same("sorted lines", done.output)
+
+
+class Ripgrep(Program):
+    """rg over lines that it holds in memory (-U): a program in Rust"""
+    name = "ripgrep"
+    packages = ["ripgrep"]
+
+    def prepare(self, place):
+        place.write("lines", lines(600_000))
+
+    def run(self, run):
+        for words in ("-c 0[0-9]+1.[0-9]+.line", "-U -c 7.*\\n.*line.[0-9]*8", "-U --multiline-dotall -o line.99.*line.103"):
+            done = run.program(["rg", *words.split()], input=run.prepared / "lines")
+            run.test(f"rg {words}: ends well", done.status == 0, f"status {done.status}")
+            run.same(f"rg {words}", done.output)
 
 
 class Compressor(Program):

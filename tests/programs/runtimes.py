@@ -1,6 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""Node.js and Java: virtual machines that reserve address space, commit and protect parts of it, and collect garbage."""
+"""Python, Node.js and Java: virtual machines that reserve address space, commit and protect parts of it, and collect garbage."""
 from harness.program import Program
+
+PYTHON = """
+import hashlib, sys
+records = {}
+for i in range(int(sys.argv[1])):
+    body = " ".join(f"line {i + n} of the letter that user {i * 7919 % 1000 + n} wrote" for n in range(100))
+    records[f"user-{i}"] = {"mail": f"user{i}@example.org", "visits": [i % 13, i % 17], "body": body}
+for turn in range(2):
+    digest = hashlib.sha256()
+    for key, record in records.items():
+        record["visits"].append(turn)
+        digest.update(f"{key}{record}".encode())
+    print(digest.hexdigest())
+"""
 
 NODE = """
 'use strict';
@@ -29,6 +43,45 @@ for (const o of list) hash.update(`${o.id} ${o.name} ${o.values.join()} ${o.next
 for (const [key, o] of map) hash.update(key + o.id);
 for (const b of buffers) hash.update(b);
 console.log(count, map.size, hash.digest('hex'));
+"""
+
+# os/user has it linked to libc (cgo), of which Go then asks its memory.
+GO = """package main
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"os/user"
+	"sync"
+)
+
+type text struct{ words []string }
+
+func main() {
+	maps := make([]map[string]*text, 4)
+	var all sync.WaitGroup
+	for n := range maps {
+		maps[n] = map[string]*text{}
+		all.Add(1)
+		go func(kept map[string]*text, n int) {
+			defer all.Done()
+			for i := 0; i < 300000; i++ {
+				kept[fmt.Sprint("key ", i%100000)] = &text{[]string{fmt.Sprint("value ", i*n), fmt.Sprintf("%0200d", i)}}
+			}
+		}(maps[n], n)
+	}
+	all.Wait()
+	_, err := user.Lookup("root")
+	digest := sha256.New()
+	for i := 0; i < 100000; i++ {
+		for n := range maps {
+			for _, word := range maps[n][fmt.Sprint("key ", i)].words {
+				digest.Write([]byte(word))
+			}
+		}
+	}
+	fmt.Printf("%x %v\\n", digest.Sum(nil), err)
+}
 """
 
 JAVA = """
@@ -68,6 +121,21 @@ public class Heap {
     }
 }
 """
+
+
+class Python(Program):
+    """A dictionary of letters, read twice from end to end; their digest."""
+    name = "python"
+    packages = ["python3"]
+    small = True
+
+    def prepare(self, place):
+        place.write("letters.py", PYTHON)
+
+    def run(self, run):
+        done = run.program(["/usr/bin/python3", run.prepared / "letters.py", "40000" if run.small else "125000"])
+        run.test("ends well", done.status == 0, f"status {done.status}")
+        run.same("digest of all letters", done.output)
 
 
 class Node(Program):
@@ -119,3 +187,25 @@ class JavaZ(Java):
     name = "java-z"
     collector = "UseZGC"
     pressed = False
+
+
+def go_environment(folder):
+    return {"HOME": str(folder), "GOCACHE": str(folder / "cache"), "GOPROXY": "off"}
+
+
+class Go(Program):
+    """A Go program with libc: four maps filled at once, and garbage; and Go's compiler"""
+    name = "go"
+    packages = ["golang-go", "gcc", "libc6-dev"]
+
+    def prepare(self, place):
+        place.command(["go", "build", "-o", "heap", place.write("program.go", GO)], **go_environment(place.folder), CGO_ENABLED="1",
+                      PATH="/usr/bin:/bin")
+
+    def run(self, run):
+        done = run.program([run.prepared / "heap"])
+        run.test("ends well", done.status == 0, f"status {done.status}")
+        run.same("digest of the heap", done.output)
+        done = run.program(["sh", "-c", 'go vet "$0" && go build -o built "$0" && ls built', run.prepared / "program.go"],
+                           environment=go_environment(run.folder))
+        run.test("go vet, go build", done.status == 0, done.errors.read_text()[-300:])
