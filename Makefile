@@ -63,7 +63,7 @@ help:
 	@echo 'make deps           install what is missing (Debian 12)'
 	@echo 'make demo           a program with a working set of four times its budget, on real input'
 	@echo 'make check          every build, every test'
-	@echo 'make check-programs programs that nobody here wrote pass their own tests in a fraction of their memory (half an hour;'
+	@echo 'make check-programs programs that nobody here wrote pass their own tests in a fraction of their memory (an hour;'
 	@echo '                    installs more packages; tests/programs/check.py --help)'
 	@echo 'make verify         the entry lifecycle: every interleaving, the model, memory orders, planted faults'
 	@echo 'make bench          lifecycles side by side; store and load over the codec; the index at 64 M pages (3 GiB); pools on real'

@@ -20,7 +20,8 @@ check.py does the rest: run.program() puts `uzswap run --memory ...` before the 
 `run` calls passed without uzswap (run.test) has to pass under it, what was produced without it (run.same) has to be
 the same, byte for byte; and it has to leave no process and no file in $TMPDIR behind, if it left none without. So a test suite
 that fails here and there by itself needs no list of its failures. Both runs have the same environment, and the same folder
-(run.folder, empty at the start) is their working directory.
+(run.folder, empty at the start) is their working directory. If a test fails under uzswap, a second run without it tells
+whether it is steady at all; the table says which are not.
 
 - Everything whose memory is limited is started by run.program() or, in the background, by run.start(); clients and tools
   beside it, which are native both times, by run.helper().

@@ -10,12 +10,12 @@ NO_PAGES = "no page left the program: nothing was tested"
 
 
 class Result:
-    """Of one program: failed, excepted (test name: why), the row of the table; or skipped (why)."""
+    """Of one program: failed, excepted, unsteady (test name: why), the row of the table; or skipped (why)."""
 
     def __init__(self, program, skipped=None):
         self.program, self.skipped = program, skipped
         self.native = self.managed = None
-        self.failed, self.excepted, self.passed = {}, {}, []
+        self.failed, self.excepted, self.unsteady, self.passed = {}, {}, {}, []
 
     def compare(self, native, managed, budget):
         self.native, self.managed, self.budget = native, managed, budget
@@ -31,10 +31,26 @@ class Result:
                 self.failed[name] = why
         if not native.tests or not any(native.tests.values()):
             self.failed["without uzswap"] = "nothing passes: " + "; ".join(native.whys.values())
+        if native.ended_for:
+            self.failed["without uzswap"] = native.ended_for
         if self.program.keeps_budget and managed.peak_in_budget > budget * self.program.passes_budget:
             self.failed["within its budget"] = f"{managed.peak_in_budget / MIB:.0f} MiB of {budget / MIB:.0f} MiB"
         if self.program.pressed and not managed.evicted:
             self.failed["under pressure"] = NO_PAGES
+
+    def failed_tests(self):
+        return [name for name in self.failed if name in self.native.tests]
+
+    def set_aside(self, again):
+        """What a second run without uzswap says: a test that fails there says nothing about uzswap."""
+        for name in self.failed_tests():
+            if not again.tests.get(name):
+                why = again.whys.get(name, "failed" if name in again.tests else "not run")
+            elif again.sames.get(name) != self.native.sames.get(name):
+                why = "not the same as the first time"
+            else:
+                continue
+            self.unsteady[name] = f"the second time: {why}; under uzswap: {self.failed.pop(name)}"
 
     def complaint(self, name):
         """Why a test that passed without uzswap has not passed under it; None if it has."""
@@ -52,7 +68,8 @@ class Result:
     def row(self):
         native, managed = self.native, self.managed
         passed = sum(native.tests.values())
-        count = f"{len(self.passed)}" + (f" + {len(self.excepted)} excepted" if self.excepted else "")
+        count = f"{len(self.passed)}" + "".join(f" + {len(others)} {word}" for word, others in
+                                                [("excepted", self.excepted), ("unsteady", self.unsteady)] if others)
         ratio = f"{managed.seconds / max(native.seconds, 0.01):.1f}" if self.program.timed else "-"
         return [self.program.name, len(native.tests), passed, count, f"{native.peak / MIB:.0f} MiB",
                 f"{100 * self.budget / max(native.peak, 1):.0f} %", f"{managed.peak / MIB:.0f} MiB",
@@ -82,6 +99,8 @@ def print_details(results, logs):
         if result.native:
             for test in sorted(test for test, passed in result.native.tests.items() if not passed):
                 print(f"fails without uzswap: {name}: {test}: {result.native.whys.get(test, '')}")
+        for test, why in result.unsteady.items():
+            print(f"unsteady without uzswap: {name}: {test}: {why}")
         if result.skipped:
             print(f"skipped: {name}: {result.skipped}")
         print_failures(name, result.failed, logs)
@@ -114,6 +133,8 @@ def print_tap(results):
             line(True, f"{name}: {test}")
         for test, why in result.excepted.items():
             line(True, f"{name}: {test} # SKIP excepted: {why}")
+        for test, why in result.unsteady.items():
+            line(True, f"{name}: {test} # SKIP fails without uzswap, too: {why}")
         for test, why in result.failed.items():
             line(False, f"{name}: {test}: {why}")
     print(f"1..{number}")
