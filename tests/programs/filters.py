@@ -73,4 +73,4 @@ class Zstd(Compressor):
     """zstd with a window of 128 MiB"""
     name = "zstd"
     packages = ["zstd"]
-    there, back = {"zstd -q --long=27 -12": 300_000, "zstd -q --long=27 --ultra -20": 6_000}, ["zstd", "-q", "-d", "--long=27"]
+    there, back = {"zstd -q --long=27 -12": 120_000, "zstd -q --long=27 --ultra -20": 6_000}, ["zstd", "-q", "-d", "--long=27"]
