@@ -30,6 +30,8 @@ from harness.place import Place
 from harness.program import Missing
 from harness.run import MIB, Managed, Run
 
+SLOWER_AT_MOST = 25  # times: a run under uzswap may take so much longer than without, or the program's `seconds`
+
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -76,12 +78,13 @@ def check(program, options, folder):
         native = Run(program, place, logs / "native", small=options.small)
         native.carry_out()
         budget = budget_of(program, native.peak, options)
-        managed = Run(program, place, logs / "managed", Managed(options.build.resolve() / "uzswap", budget), options.small)
+        managed = Run(program, place, logs / "managed", Managed(options.build.resolve() / "uzswap", budget), options.small,
+                      SLOWER_AT_MOST * native.seconds)
         managed.carry_out()
         both = result.Result(program)
         both.compare(native, managed, budget)
         if both.failed_tests():
-            again = Run(program, place, logs / "native-again", small=options.small)
+            again = Run(program, place, logs / "native-again", small=options.small, seconds=SLOWER_AT_MOST * native.seconds)
             again.carry_out()
             both.set_aside(again)
     except Missing as why:

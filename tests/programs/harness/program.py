@@ -27,8 +27,9 @@ whether it is steady at all; the table says which are not.
   beside it, which are native both times, by run.helper().
 - A command runs with the budget of its whole program: `share` of the highest memory of all that run.program() and run.start()
   started natively (or `budget`, in MiB, where a share makes no sense), and never less than `least`.
-- When the time of a run (`seconds`) is over all is killed: run.program() returns what there is by then, and whatever is called
-  next raises OutOfTime. A program that waits by itself uses run.wait_until(). Sockets need timeouts of their own.
+- When the time of a run (`seconds`; under uzswap 25 times what it took without, if that is more) is over all is killed:
+  run.program() returns what there is by then, and whatever is called next raises OutOfTime. A program that waits by itself
+  uses run.wait_until(). Sockets need timeouts of their own.
 - Tests that cannot pass with memory that is managed go to `exceptions`, with the reason. The table shows them.
 - A program of which a quick form makes sense says `small = True`, and looks at run.small (place.small): that form runs in
   `make check`, so all of these together take a minute, and their packages are in tools/packages.txt.
@@ -51,7 +52,7 @@ class Program:
     share = 0.25  # budget / native peak
     budget = 0  # MiB, instead of a share
     least = 16  # MiB: a budget is not made smaller than this
-    seconds = 300  # the time of each run
+    seconds = 300  # the time of each run, at least
     small = False  # has a form for `make check`
     timed = True  # False: its time is given, not needed, so that a ratio of times says nothing
     pressed = True  # False: it is too small for pages to leave it, and is tested for other things

@@ -43,11 +43,12 @@ class Run:
     small      whether the quick form is wanted
     """
 
-    def __init__(self, program, place, logs, managed=None, small=False):
+    def __init__(self, program, place, logs, managed=None, small=False, seconds=0):
         self.definition, self.managed, self.small, self.logs = program, managed, small, logs
         self.prepared, self.folder = place.folder, place.folder.parent / "run"
         self.temporary = self.folder.parent / "tmp"
         self.source = place.source
+        self.limit = max(program.seconds, seconds)
         self.tests, self.sames, self.whys = {}, {}, {}
         self.own, self.helping, self.started = set(), set(), 0
         self.evicted = self.peak_in_budget = 0
@@ -117,7 +118,7 @@ class Run:
         start = self.disk_seen = time.monotonic()
         with memory.Watch(lambda: self.own, lambda: self.helping, self._look) as watch:
             self.watch = watch
-            alarm = threading.Timer(self.definition.seconds, self._stop, ["its time is over"])
+            alarm = threading.Timer(self.limit, self._stop, ["its time is over"])
             alarm.start()
             try:
                 self.definition.run(self)
@@ -133,7 +134,7 @@ class Run:
         self._add_figures()
         self.test("runs to its end", True)
         self.test("ends by itself", not self.over.is_set(),
-                  f"{self.ended_for}: ended after {self.seconds:.0f} s of {self.definition.seconds} s")
+                  f"{self.ended_for}: ended after {self.seconds:.0f} s of {self.limit:.0f} s")
 
     def _look(self):
         """Many times a second: nothing may fill this machine's disk."""
