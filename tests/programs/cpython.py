@@ -28,7 +28,7 @@ class CPython(Program):
     """A test that fails is run a second time, without the others, as CPython's own builders do (-w): many of them wait for a
     fixed time, which a loaded machine does not keep."""
     packages = ["python3", "libpython3.11-testsuite"]
-    share = 0.5
+    share = 0.5  # of tests of 20 MiB, each of which starts others: uzswap's tables are 1 MiB of each process
     seconds = 900
     modules = ""
 

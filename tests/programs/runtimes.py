@@ -142,7 +142,7 @@ class Node(Program):
     """Objects, maps and buffers under V8's garbage collector; their digest."""
     name = "node"
     packages = ["nodejs"]
-    share = 0.3
+    share = 0.3  # with less, marking the whole heap again and again takes most of the time
 
     def prepare(self, place):
         place.write("heap.js", NODE)
@@ -157,7 +157,7 @@ class Java(Program):
     """A map of 800,000 strings under the serial collector; its digest."""
     name = "java-serial"
     packages = ["default-jdk-headless"]
-    share = 0.35
+    share = 0.35  # a full collection goes through all of the heap, several times over
     collector = "UseSerialGC"
 
     def prepare(self, place):
