@@ -18,7 +18,7 @@ class Sort(Program):
     small = True
 
     def prepare(self, place):
-        place.write("lines", lines(240_000 if place.small else 900_000))
+        place.write("lines", lines(160_000 if place.small else 900_000))
 
     def run(self, run):
         done = run.program(["sort", "-S", "1G", "--parallel=2", run.prepared / "lines"])

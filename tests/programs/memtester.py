@@ -9,12 +9,11 @@ class Memtester(Program):
     """memtester that may not lock memory, in two fifths of what it looks at"""
     name = "memtester"
     packages = ["memtester"]
-    share = 0.33  # which is less than the least budget: of 40 MiB it has 16
     seconds = 900
     # As root it may lock whatever it likes, so it gives up that right.
     command = ["setpriv", "--inh-caps", "-ipc_lock", "--bounding-set", "-ipc_lock", "prlimit", "--memlock=0:0"]
 
-    def run(self, run):
+    def run(self, run):  # with 16 MiB, the least budget there is
         done = run.program([*self.command, "memtester", "40M", "1"])
         text = re.sub("[^\n]\b", "", done.output.decode(errors="replace"))
         run.test("ends well", done.status == 0, f"status {done.status}")

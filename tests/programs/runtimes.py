@@ -133,7 +133,7 @@ class Python(Program):
         place.write("letters.py", PYTHON)
 
     def run(self, run):
-        done = run.program(["/usr/bin/python3", run.prepared / "letters.py", "40000" if run.small else "125000"])
+        done = run.program(["/usr/bin/python3", run.prepared / "letters.py", "30000" if run.small else "125000"])
         run.test("ends well", done.status == 0, f"status {done.status}")
         run.same("digest of all letters", done.output)
 
@@ -142,7 +142,7 @@ class Node(Program):
     """Objects, maps and buffers under V8's garbage collector; their digest."""
     name = "node"
     packages = ["nodejs"]
-    share = 0.3  # with less, marking the whole heap again and again takes most of the time
+    share = 0.3  # its collector goes through the whole heap, again and again
 
     def prepare(self, place):
         place.write("heap.js", NODE)

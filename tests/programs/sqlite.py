@@ -35,7 +35,7 @@ class Sqlite(Program):
     small = True
 
     def run(self, run):
-        script = SQL.format(rows=120_000 if run.small else 400_000)
+        script = SQL.format(rows=80_000 if run.small else 400_000)
         done = run.program(["sqlite3", ":memory:"], input=script.encode())
         run.test("ends well", done.status == 0, done.errors.read_text())
         run.same("answers", done.output)
