@@ -65,7 +65,6 @@ class Xz(Compressor):
     """xz -9, and with two threads"""
     name = "xz"
     packages = ["xz-utils"]
-    share = 0.5  # it looks things up at random in all that it has: with less it takes hours
     there, back = {"xz -9": 40_000, "xz -6 -T2": 40_000}, ["xz", "-d"]
 
 

@@ -119,7 +119,7 @@ class RedisTests(Program):
     name = "redis-tests"
     packages = ["redis-server", "redis-tools", "tcl"]
     source = "redis"
-    seconds = 900
+    seconds = 1800
 
     def prepare(self, place):
         for name in FILES:
