@@ -128,7 +128,10 @@ static bool is_static(const struct elf *e)
     return !e->loader[0];
 }
 
-/* A Go program that has C in it (cgo) asks libc for its memory, and needs it. */
+/*
+ * A Go program that has C in it (cgo) asks libc for its memory, and so needs it. It gives pages back by system calls of
+ * its own (madvise), which leave what is out of them as it is: it expects no zeros there, since MADV_FREE promises none.
+ */
 static bool is_go_alone(const struct elf *e)
 {
     static const char *const sections[] = {".note.go.buildid", ".go.buildinfo", NULL};
