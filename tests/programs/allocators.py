@@ -60,6 +60,7 @@ class PythonMimalloc(Python):
     """Python on mimalloc"""
     name = "python on mimalloc"
     packages = ["python3", "libmimalloc2.0"]
+    small = False
     environment = {name: f"{LIBRARIES}/libmimalloc.so.2" for name in ("LD_PRELOAD", "UZSWAP_ALLOCATOR")}
 
 
@@ -67,4 +68,5 @@ class PythonTcmalloc(Python):
     """Python on tcmalloc"""
     name = "python on tcmalloc"
     packages = ["python3", "libtcmalloc-minimal4"]
+    small = False
     environment = {name: f"{LIBRARIES}/libtcmalloc_minimal.so.4" for name in ("LD_PRELOAD", "UZSWAP_ALLOCATOR")}
