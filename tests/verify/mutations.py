@@ -112,8 +112,9 @@ MUTATIONS = [
              [("    SCOPED_LOCK(&area->lru_lock);\n    /* A linked entry here", "    /* A linked entry here")],
              WHOLE, ("pairs",)),
     Mutation("a sweep takes a glance for granted", AREA,
-             [("            bytes += release_page(area, page);\n",
-               "            release_links(area, page);\n            sparse_release_page(&area->words, page);\n")], WHOLE, ("pairs",)),
+             [("        bytes += looks_empty(area, page) ? release_page(area, page) : release_links(area, page);\n",
+               "        bool empty = looks_empty(area, page);\n        bytes += release_links(area, page);\n"
+               "        if (empty) {\n            sparse_release_page(&area->words, page);\n        }\n")], WHOLE, ("pairs",)),
     Mutation("a store takes a frozen word for an empty one", LIFECYCLE,
              [("unlikely(seen == ENTRY_FROZEN)", "false")], WHOLE, ("pairs",)),
     Mutation("a load lets go before it reads the device", LOAD,
