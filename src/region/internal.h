@@ -238,6 +238,9 @@ void lent_end_staged(struct region *r, uint32_t number);
 /* In a forked child: its own pages are to be protected, too. */
 void lent_fork_child(struct region *r);
 
+/* range.c: brings back what is out of [at, at + bytes), with the layout lock held exclusively. What cannot be read stays out. */
+void range_bring_back(struct region *r, const void *at, size_t bytes);
+
 int lent_init(struct region *r);
 
 /* ---- evict.c: taking pages out of the program */

@@ -58,6 +58,17 @@ static struct lent take(struct region *r, uint64_t number, uint64_t mask)
     return taken;
 }
 
+static bool protect_runs(struct region *r, uint64_t number, uint64_t mask, bool protect)
+{
+    unsigned first, count;
+    bool good = true;
+    while (good && mask_next_run(&mask, &first, &count)) {
+        good = !userfault_protect(&r->userfault, page_address(r, number * CLUSTER_PAGES + first),
+                                  count * PAGE_BYTES, protect);
+    }
+    return good;
+}
+
 void lent_end(struct region *r, uint64_t number, uint64_t mask)
 {
     struct lending *lending = r->memory->lending;
@@ -70,11 +81,7 @@ void lent_end(struct region *r, uint64_t number, uint64_t mask)
         lending_end(lending, bytes_of(taken.pages & shared), bytes_of(taken.borrowed & shared));
         lending_settle(lending, bytes_of(taken.borrowed & ~shared));
     }
-    unsigned first, count;
-    while (mask_next_run(&taken.pages, &first, &count)) {
-        userfault_protect(&r->userfault, page_address(r, number * CLUSTER_PAGES + first), count * PAGE_BYTES,
-                          false);
-    }
+    protect_runs(r, number, taken.pages, false);
 }
 
 void lent_forget(struct region *r, uint64_t number, uint64_t mask)
@@ -137,12 +144,17 @@ void region_settle(struct region *r)
 
 /* ---- at a fork, with the layout lock held exclusively */
 
-/* One call for all of the cluster: what else is in between is given free at its first write. */
+/* One call for all of the cluster: what else is in between is given free at its first write. Where something is in between
+ * that is not the region's, a call a run. None is left protected if one cannot be. */
 static bool protect(struct region *r, uint64_t number, uint64_t mask)
 {
     unsigned first = (unsigned)__builtin_ctzll(mask), last = 63 - (unsigned)__builtin_clzll(mask);
-    return !userfault_protect(&r->userfault, page_address(r, number * CLUSTER_PAGES + first),
-                              (last - first + 1) * PAGE_BYTES, true);
+    bool good = protect_runs(r, number, cluster_mask(first, last - first + 1), true) ||
+                protect_runs(r, number, mask, true);
+    if (!good) {
+        protect_runs(r, number, mask, false);
+    }
+    return good;
 }
 
 /* The pages of the cluster that may be lent: all that are resident, but for those within `kept`. */
@@ -151,12 +163,18 @@ static uint64_t pages_to_lend(struct region *r, uint64_t number, const void *kep
     uint64_t from = (uint64_t)(uintptr_t)page_address(r, number * CLUSTER_PAGES);
     uint64_t kept_from = (uint64_t)(uintptr_t)kept;
     bool meets = kept_bytes && kept_from < from + CLUSTER_BYTES && from < kept_from + kept_bytes;
+    if (meets) {
+        lent_end(r, number, ~0ull); /* of an earlier fork */
+    }
     return meets ? 0 : atomic_read_relaxed(&region_cluster(r, number)->resident);
 }
 
 size_t region_lend(struct region *r, const void *kept, size_t kept_bytes)
 {
     size_t bytes = 0;
+    if (kept_bytes) {
+        range_bring_back(r, kept, kept_bytes);
+    }
     for (uint64_t i = 0; (i = sparse_next_committed(&r->clusters, i)) < r->clusters.slots_total; i++) {
         uint64_t mask = r->userfault.has_protect ? pages_to_lend(r, i, kept, kept_bytes) : 0;
         struct lent *lent = mask ? sparse_get_for_write(&r->lent, i) : NULL;

@@ -338,6 +338,19 @@ static int bring_range_back(struct region *r, uint64_t first, uint64_t end, void
     return 0;
 }
 
+void range_bring_back(struct region *r, const void *at, size_t bytes)
+{
+    uint64_t first, count;
+    char *from = (char *)((uintptr_t)at & ~(uintptr_t)(PAGE_BYTES - 1));
+    size_t whole = round_up((size_t)((const char *)at + bytes - from), PAGE_BYTES);
+    void *buffer =
+        pages_of(r, from, whole, &first, &count) ? memory_map(r->memory, PAGE_BYTES, ACCOUNT_TABLES) : NULL;
+    if (buffer) {
+        bring_range_back(r, first, first + count, buffer); /* what cannot be read stays out */
+        memory_unmap(r->memory, buffer, PAGE_BYTES, ACCOUNT_TABLES);
+    }
+}
+
 int region_hand_over(struct region *r, void *at, size_t bytes)
 {
     uint64_t first, count;

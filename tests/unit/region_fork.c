@@ -574,6 +574,56 @@ TEST(copies_of_lent_pages_are_paid_for)
     session_close(session);
 }
 
+/* The kernel protects up to a mapping that is not the region's, and then refuses. */
+TEST(lent_pages_beside_foreign_ones_can_be_evicted)
+{
+    struct fixture f;
+    struct session *session;
+    size_t lent;
+    if (access("/proc/self/pagemap", R_OK)) {
+        SKIP("needs /proc");
+    }
+    begin_to_lend(&f, &session);
+    unsigned char *foreign = fixture_page(&f, 70);
+    REQUIRE(mmap(foreign, 2 * PAGE_BYTES, PROT_READ, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+            foreign);
+    CHECK_EQUAL(region_disown(f.region, foreign, 2 * PAGE_BYTES), 0);
+    pid_t child = fork_lending(&f, session, &lent);
+    CHECK_EQUAL(lent, account_bytes(&f.account, ACCOUNT_RESIDENT));
+    fixture_to(&f, 64, 6, PLACE_POOL);
+    fixture_to(&f, 72, 56, PLACE_POOL);
+    CHECK_EQUAL(fixture_wrong(&f, 64, 6, 1), 0);
+    CHECK_EQUAL(fixture_wrong(&f, 72, 56, 1), 0);
+    fixture_fill(&f, 72, 56, 2);
+    if (!child) {
+        child_exit(&f);
+    }
+    wait_for_child(child);
+    CHECK_EQUAL(region_adopt(f.region, foreign, 2 * PAGE_BYTES), 0);
+    account_end_debt(&f.account, SIZE_MAX / 2);
+    fixture_close(&f);
+    atomic_set_relaxed(&lending.lends, 0);
+    session_close(session);
+}
+
+TEST(what_the_kernel_writes_for_who_forks_is_there_and_free)
+{
+    struct fixture f;
+    struct session *session;
+    begin_to_lend(&f, &session); /* pages 128 .. 191 are out */
+    region_fork_prepare(f.region);
+    region_lend(f.region, NULL, 0);
+    CHECK_EQUAL(region_lend(f.region, fixture_page(&f, 127) + 5, PAGE_BYTES),
+                account_bytes(&f.account, ACCOUNT_RESIDENT) - 65 * PAGE_BYTES);
+    region_fork_parent(f.region);
+    CHECK_EQUAL(lent_pages_of(f.region, 1) | lent_pages_of(f.region, 2), 0);
+    CHECK_EQUAL(region_cluster(f.region, 2)->resident, 1);
+    CHECK_EQUAL(fixture_wrong(&f, 0, PAGES, 1), 0);
+    fixture_close(&f);
+    atomic_set_relaxed(&lending.lends, 0);
+    session_close(session);
+}
+
 int main(void)
 {
     if (!fixture_is_permitted()) {
@@ -593,5 +643,7 @@ int main(void)
     RUN(foreign_mappings_do_not_hinder_the_child);
     RUN(forks_amid_touches_and_evictions);
     RUN(copies_of_lent_pages_are_paid_for);
+    RUN(lent_pages_beside_foreign_ones_can_be_evicted);
+    RUN(what_the_kernel_writes_for_who_forks_is_there_and_free);
     return harness_finish();
 }
