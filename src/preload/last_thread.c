@@ -40,20 +40,33 @@ static bool leader_lives(void)
 
 /* ---- with /proc */
 
-enum task { TASK_PROGRAMS, TASK_OF_NOBODY };
+enum task { TASK_PROGRAMS, TASK_OF_NOBODY, TASK_GONE };
 
-/* Not ours, no zombie, and no worker that the kernel has given the process. */
+/* The prefix, and a number. */
+static bool is_numbered(const char *name, const char *prefix)
+{
+    size_t length = strlen(prefix);
+    return !strncmp(name, prefix, length) && name[length] >= '0' && name[length] <= '9';
+}
+
+/* The program's are not ours, no zombies, and no workers that the kernel has given the process. A zombie is listed for as long as
+ * the process lives if it was its leader, others for a moment only. */
 static enum task task_of_status(const char *status)
 {
     const char *name = proc_field(status, "Name:\t"), *state = proc_field(status, "\nState:\t");
     int tid = proc_last_number(proc_field(status, "\nNSpid:\t"));
     tid = tid ? tid : proc_last_number(proc_field(status, "\nPid:\t"));
-    bool is_kernels = !strncmp(name, "iou-", 4) || !strncmp(name, "vhost-", 6);
-    return is_kernels || *state == 'Z' || *state == 'X' || runtime_thread_has_tid(tid) ? TASK_OF_NOBODY
-                                                                                       : TASK_PROGRAMS;
+    if (*state == 'Z' || *state == 'X') {
+        bool is_leader = proc_last_number(proc_field(status, "\nTgid:\t")) ==
+                         proc_last_number(proc_field(status, "\nPid:\t"));
+        return is_leader ? TASK_OF_NOBODY : TASK_GONE;
+    }
+    bool is_kernels =
+        is_numbered(name, "iou-wrk-") || is_numbered(name, "iou-sqp-") || is_numbered(name, "vhost-");
+    return is_kernels || runtime_thread_has_tid(tid) ? TASK_OF_NOBODY : TASK_PROGRAMS;
 }
 
-/* A thread that is not there is nobody's; one that cannot be read is the program's. */
+/* One that cannot be read is the program's. */
 static enum task task_of(int number)
 {
     char path[64] = TASKS "/", status[STATUS_BYTES];
@@ -61,12 +74,12 @@ static enum task task_of(int number)
     strcat(path, "/status");
     int fd = proc_open(path);
     if (fd < 0) {
-        return fd == -ENOENT ? TASK_OF_NOBODY : TASK_PROGRAMS;
+        return fd == -ENOENT ? TASK_GONE : TASK_PROGRAMS;
     }
     long bytes = sys_read(fd, status, sizeof status - 1);
     sys_close(fd);
     status[bytes > 0 ? bytes : 0] = 0;
-    return bytes > 0 ? task_of_status(status) : bytes == -ESRCH ? TASK_OF_NOBODY : TASK_PROGRAMS;
+    return bytes > 0 ? task_of_status(status) : bytes == -ESRCH ? TASK_GONE : TASK_PROGRAMS;
 }
 
 static int number_of(const char *text)
@@ -88,7 +101,8 @@ struct entry {
     char name[];
 };
 
-/* The first thread of the program in the list, as the new witness; else *listed counts the others. */
+/* The first thread of the program in the list, as the new witness; else *listed counts the others. Not who is gone
+ * since: it may have begun another in his place, that is not in the list. */
 static bool find_in_list(int folder, long *listed)
 {
     _Alignas(struct entry) char names[NAMES_BYTES];
@@ -97,11 +111,12 @@ static bool find_in_list(int folder, long *listed)
         for (long at = 0; at < bytes;) {
             const struct entry *e = (const struct entry *)(names + at);
             int number = number_of(e->name);
-            if (number && task_of(number) == TASK_PROGRAMS) {
+            enum task task = number ? task_of(number) : TASK_GONE;
+            if (task == TASK_PROGRAMS) {
                 last.witness = number;
                 return true;
             }
-            *listed += number != 0;
+            *listed += task == TASK_OF_NOBODY;
             at += e->bytes;
         }
     }
