@@ -76,6 +76,33 @@ static int cloned(void *argument)
     return 7;
 }
 
+/* What the kernel is to say of a child goes to managed memory, whether that is out or shared since a fork. */
+static void test_clone_results_in_memory(void)
+{
+    begin();
+    pid_t *results = map(PAGE);
+    for (int i = 0; i < 3; i++) {
+        results[0] = results[1] = results[2] = -1;
+        work();
+        long pid = syscall(SYS_clone, SIGCHLD | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID, 0, &results[0],
+                           &results[1], 0);
+        if (pid == 0) {
+            MUST(results[1] == getpid());
+            work();
+            _exit(0);
+        }
+        MUST(pid > 0 && results[0] == pid && results[1] == -1);
+        must_end_well((pid_t)pid);
+        work();
+        pid = syscall(SYS_clone, SIGCHLD | CLONE_PIDFD, 0, &results[2], 0, 0);
+        if (pid == 0) {
+            _exit(0);
+        }
+        MUST(pid > 0 && results[2] >= 0 && close(results[2]) == 0);
+        must_end_well((pid_t)pid);
+    }
+}
+
 static void test_clone_wrapper(void)
 {
     begin();
@@ -115,6 +142,7 @@ static void test_unmap_all(void)
 const struct robust_test robust_forks[] = {
     {"raw_fork", test_raw_fork},
     {"bad_clone_pointers", test_bad_clone_pointers},
+    {"clone_results_in_memory", test_clone_results_in_memory},
     {"clone_wrapper", test_clone_wrapper},
     {"unmap_all", test_unmap_all},
     {NULL, NULL},
