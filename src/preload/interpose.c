@@ -198,6 +198,19 @@ EXPORT void *mmap64(void *at, size_t length, int protection, int flags, int fd, 
 
 /* ---- munmap, mprotect */
 
+/* In the session others see whether this process lives, which the kernel notes there when it dies (base/member.h): it
+ * stays mapped, whatever is unmapped around it. */
+static long unmap_foreign(char *at, size_t bytes)
+{
+    char *end = at + bytes, *session = (char *)runtime.session;
+    char *session_end = session + round_up(sizeof *runtime.session, PAGE_BYTES);
+    if (!session || session >= end || session_end <= at) {
+        return sys_munmap(at, bytes);
+    }
+    long error = at < session ? sys_munmap(at, (size_t)(session - at)) : 0;
+    return !error && session_end < end ? sys_munmap(session_end, (size_t)(end - session_end)) : error;
+}
+
 static long unmap_pieces(void *at, size_t bytes, bool managed)
 {
     FOR_PIECES(p, at, bytes)
@@ -207,7 +220,7 @@ static long unmap_pieces(void *at, size_t bytes, bool managed)
         }
         long error = managed
                          ? ask((struct arena_request){.operation = ARENA_UNMAP, .at = p.at, .bytes = p.bytes})
-                         : sys_munmap(p.at, p.bytes);
+                         : unmap_foreign(p.at, p.bytes);
         if (error) {
             return error;
         }
@@ -218,11 +231,12 @@ static long unmap_pieces(void *at, size_t bytes, bool managed)
 long call_munmap(void *at, size_t length)
 {
     size_t bytes = whole_pages(length);
-    if (!bytes || !is_aligned(at) || !runtime_serves_caller() || !touches_arena(at, bytes)) {
-        return sys_munmap(at, length);
+    if (!bytes || !is_aligned(at) || (uintptr_t)at > USER_ADDRESSES ||
+        bytes > USER_ADDRESSES - (uintptr_t)at) {
+        return sys_munmap(at, length); /* the kernel says what is wrong, before the first piece goes */
     }
-    if ((uintptr_t)at + bytes > USER_ADDRESSES) {
-        return -EINVAL; /* before the first piece goes */
+    if (!runtime_serves_caller() || !touches_arena(at, bytes)) {
+        return unmap_foreign(at, bytes);
     }
     /* Managed ones first: who unmaps all there is, unmaps the runtime with the rest, and that fault must be his. */
     long error = unmap_pieces(at, bytes, true);
