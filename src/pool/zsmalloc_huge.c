@@ -71,6 +71,7 @@ void zs_huge_collapse(struct zs *z)
     SCOPED_LOCK(&source->huge_lock);
     uint32_t block = atomic_swap_acq_rel(&source->ripe_block, 0);
     if (block && atomic_read_relaxed(word_of(z, block)) == ZS_BLOCK_CHAINS) {
+        inherited_end(&source->inherited, zs_chain_address(z, block), ZS_BLOCK_BYTES);
         memory_collapse(zs_chain_address(z, block), ZS_BLOCK_BYTES);
         atomic_add_relaxed(word_of(z, block), COLLAPSED);
     }
