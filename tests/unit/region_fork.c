@@ -35,14 +35,16 @@ static void open_mixed(struct fixture *f, struct fixture_options o)
 }
 
 /* Forks as preload/ does: the child is the region's before it does anything else, and the parent stands still until
- * then. */
-static pid_t fork_fixture(struct fixture *f)
+ * then. `lend` is called before, and `borrow` in the child. */
+static pid_t fork_around(struct fixture *f, void (*lend)(struct fixture *f),
+                         void (*borrow)(struct fixture *f))
 {
     int done[2];
     char byte;
     REQUIRE(!pipe(done));
     fflush(stdout);
     region_fork_prepare(f->region);
+    lend(f);
     pid_t child = fork();
     REQUIRE(child >= 0);
     close(done[child ? 1 : 0]);
@@ -51,6 +53,7 @@ static pid_t fork_fixture(struct fixture *f)
         close(done[0]);
         return child;
     }
+    borrow(f);
     members_join(members_self.table);
     int error = zswap_fork_child(f->zswap);
     if (!error) {
@@ -64,6 +67,16 @@ static pid_t fork_fixture(struct fixture *f)
     REQUIRE(write(done[1], "x", 1) == 1);
     close(done[1]);
     return 0;
+}
+
+static void keep_no_books(struct fixture *f)
+{
+    (void)f;
+}
+
+static pid_t fork_fixture(struct fixture *f)
+{
+    return fork_around(f, keep_no_books, keep_no_books);
 }
 
 static void child_exit(struct fixture *f)
@@ -473,8 +486,16 @@ static int64_t pages_of_debt(void)
     return atomic_read_relaxed(&lending.account->debt) / (int64_t)PAGE_BYTES;
 }
 
+static struct session *session;
+static size_t lent;
+
+static void lend_all(struct fixture *f)
+{
+    lent = region_lend(f->region, NULL, 0);
+}
+
 /* The child's account as preload/tree.c makes it. */
-static void borrow(struct fixture *f, struct session *session, size_t lent)
+static void borrow_all(struct fixture *f)
 {
     struct account *account = &session->processes[1].account;
     account_copy(account, &f->account);
@@ -484,60 +505,49 @@ static void borrow(struct fixture *f, struct session *session, size_t lent)
     lending_join(&lending, session, 1, 1, 0);
 }
 
-static void begin_to_lend(struct fixture *f, struct session **session)
+static void begin_to_lend(struct fixture *f)
 {
     struct fixture_options o = roomy;
-    REQUIRE(session_create_private(session) == 0);
-    (*session)->places = 2;
+    REQUIRE(session_create_private(&session) == 0);
+    session->places = 2;
     lending = (struct lending){.lives = all_live, .account = &f->account};
     o.lending = &lending;
     o.shares = &lending_budget;
     fixture_open(f, o);
     fixture_fill(f, 0, PAGES, 1);
     fixture_to(f, 128, 64, PLACE_POOL);
-    lending.session = *session;
+    lending.session = session;
     atomic_set_relaxed(&lending.lends, 1);
 }
 
-/* As fork_fixture, with the region lending all it has. How much, in *lent. */
-static pid_t fork_lending(struct fixture *f, struct session *session, size_t *lent)
+static pid_t fork_lending(struct fixture *f)
 {
-    int done[2];
-    char byte;
-    REQUIRE(!pipe(done));
-    fflush(stdout);
-    region_fork_prepare(f->region);
-    *lent = region_lend(f->region, NULL, 0);
-    pid_t child = fork();
-    REQUIRE(child >= 0);
-    close(done[child ? 1 : 0]);
+    pid_t child = fork_around(f, lend_all, borrow_all);
     if (child) {
-        CHECK(read(done[0], &byte, 1) == 1);
-        close(done[0]);
         region_fork_parent(f->region);
-        return child;
     }
-    borrow(f, session, *lent);
-    members_join(members_self.table);
-    REQUIRE(!zswap_fork_child(f->zswap) && !region_fork_child(f->region, -1));
-    REQUIRE(write(done[1], "x", 1) == 1);
-    close(done[1]);
-    return 0;
+    return child;
+}
+
+static void end_lending(struct fixture *f)
+{
+    account_end_debt(&f->account, SIZE_MAX / 2);
+    atomic_set_relaxed(&lending.lends, 0);
+    fixture_close(f);
+    session_close(session);
 }
 
 TEST(copies_of_lent_pages_are_paid_for)
 {
     struct fixture f;
-    struct session *session;
-    size_t lent;
     int go[2];
     char byte;
     if (access("/proc/self/pagemap", R_OK)) {
         SKIP("needs /proc");
     }
-    begin_to_lend(&f, &session);
+    begin_to_lend(&f);
     REQUIRE(!pipe(go));
-    pid_t child = fork_lending(&f, session, &lent);
+    pid_t child = fork_lending(&f);
     CHECK_EQUAL(lent, account_bytes(&f.account, ACCOUNT_RESIDENT));
     if (!child) {
         int64_t credit = pages_of_credit();
@@ -570,25 +580,22 @@ TEST(copies_of_lent_pages_are_paid_for)
     CHECK_EQUAL(pages_of_debt(), 0);
     close(go[0]);
     close(go[1]);
-    fixture_close(&f);
-    session_close(session);
+    end_lending(&f);
 }
 
 /* The kernel protects up to a mapping that is not the region's, and then refuses. */
 TEST(lent_pages_beside_foreign_ones_can_be_evicted)
 {
     struct fixture f;
-    struct session *session;
-    size_t lent;
     if (access("/proc/self/pagemap", R_OK)) {
         SKIP("needs /proc");
     }
-    begin_to_lend(&f, &session);
+    begin_to_lend(&f);
     unsigned char *foreign = fixture_page(&f, 70);
     REQUIRE(mmap(foreign, 2 * PAGE_BYTES, PROT_READ, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
             foreign);
     CHECK_EQUAL(region_disown(f.region, foreign, 2 * PAGE_BYTES), 0);
-    pid_t child = fork_lending(&f, session, &lent);
+    pid_t child = fork_lending(&f);
     CHECK_EQUAL(lent, account_bytes(&f.account, ACCOUNT_RESIDENT));
     fixture_to(&f, 64, 6, PLACE_POOL);
     fixture_to(&f, 72, 56, PLACE_POOL);
@@ -600,17 +607,13 @@ TEST(lent_pages_beside_foreign_ones_can_be_evicted)
     }
     wait_for_child(child);
     CHECK_EQUAL(region_adopt(f.region, foreign, 2 * PAGE_BYTES), 0);
-    account_end_debt(&f.account, SIZE_MAX / 2);
-    fixture_close(&f);
-    atomic_set_relaxed(&lending.lends, 0);
-    session_close(session);
+    end_lending(&f);
 }
 
 TEST(what_the_kernel_writes_for_who_forks_is_there_and_free)
 {
     struct fixture f;
-    struct session *session;
-    begin_to_lend(&f, &session); /* pages 128 .. 191 are out */
+    begin_to_lend(&f); /* pages 128 .. 191 are out */
     region_fork_prepare(f.region);
     region_lend(f.region, NULL, 0);
     CHECK_EQUAL(region_lend(f.region, fixture_page(&f, 127) + 5, PAGE_BYTES),
@@ -619,9 +622,7 @@ TEST(what_the_kernel_writes_for_who_forks_is_there_and_free)
     CHECK_EQUAL(lent_pages_of(f.region, 1) | lent_pages_of(f.region, 2), 0);
     CHECK_EQUAL(region_cluster(f.region, 2)->resident, 1);
     CHECK_EQUAL(fixture_wrong(&f, 0, PAGES, 1), 0);
-    fixture_close(&f);
-    atomic_set_relaxed(&lending.lends, 0);
-    session_close(session);
+    end_lending(&f);
 }
 
 int main(void)
