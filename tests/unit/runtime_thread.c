@@ -75,9 +75,11 @@ struct deep {
 static void go_deep(void *argument)
 {
     struct deep *d = argument;
-    volatile char bytes[80 << 10];
+    char bytes[80 << 10];
+    volatile char *at = bytes;
+    __asm__ volatile("" : "+r"(at)); /* clang would keep those bytes alone */
     for (size_t i = 0; i < sizeof bytes; i += PAGE_BYTES) {
-        bytes[i] = 1;
+        at[i] = 1;
     }
     atomic_set_release(&d->deep, 1);
     while (!atomic_read_acquire(&d->over)) {
