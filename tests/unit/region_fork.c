@@ -620,7 +620,7 @@ TEST(what_the_kernel_writes_for_who_forks_is_there_and_free)
                 account_bytes(&f.account, ACCOUNT_RESIDENT) - 65 * PAGE_BYTES);
     region_fork_parent(f.region);
     CHECK_EQUAL(lent_pages_of(f.region, 1) | lent_pages_of(f.region, 2), 0);
-    CHECK_EQUAL(region_cluster(f.region, 2)->resident, 1);
+    CHECK_EQUAL(atomic_read_relaxed(&region_cluster(f.region, 2)->resident), 1);
     CHECK_EQUAL(fixture_wrong(&f, 0, PAGES, 1), 0);
     end_lending(&f);
 }
