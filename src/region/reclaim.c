@@ -60,7 +60,8 @@ static bool evict_oldest(struct region *r)
     uint64_t number;
     int passed_over = 0;
     for (int tries = 0; tries < 64 && cluster_queue_take(&r->resident, &r->clusters, &number); tries++) {
-        uint64_t mask = passed_over < PASS_OVER_MOST || is_in_debt(r) ? own_pages(r, number) : ~0ull;
+        bool looks = passed_over < PASS_OVER_MOST;
+        uint64_t mask = looks ? own_pages(r, number) : is_in_debt(r) ? 0 : ~0ull;
         unsigned evicted = mask ? evict_cluster(r, number, mask) : 0;
         passed_over += !mask;
         /* What could not be taken, or came meanwhile, must stay in the queue. Acquire: see fill_locked. */
@@ -69,8 +70,8 @@ static bool evict_oldest(struct region *r)
             cluster_queue_add(&r->resident, &r->clusters, number);
         }
         mutex_unlock(cluster_lock(r, number));
-        if (evicted) {
-            return true;
+        if (evicted || !looks) {
+            return evicted;
         }
     }
     return false;
