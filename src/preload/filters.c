@@ -66,7 +66,7 @@ static const struct call {
     {"set_robust_list", SYS_set_robust_list, {0, 0}, DISPENSABLE},
     {"prctl", SYS_prctl, {PR_SET_NAME, 0}, DISPENSABLE},
     {"rt_sigprocmask", SYS_rt_sigprocmask, {SIG_BLOCK, 0, 0, 8}, DISPENSABLE},
-    /* what a fork shares (credit.c), the last thread (last_thread.c): without it, as without /proc */
+    /* what a fork shares (shared_pages.c), the last thread (last_thread.c): without it, as without /proc */
     {"openat", SYS_openat, {-1, (long)"uzswap"}, DISPENSABLE},
     {"fstat", SYS_fstat, {-1}, DISPENSABLE},
     {"getdents64", SYS_getdents64, {-1}, DISPENSABLE},
