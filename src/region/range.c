@@ -338,13 +338,27 @@ static int bring_range_back(struct region *r, uint64_t first, uint64_t end, void
     return 0;
 }
 
+static bool any_is_out(struct region *r, uint64_t first, uint64_t end)
+{
+    struct piece piece;
+    for (uint64_t page = first; next_piece(r, &page, end, &piece);) {
+        if (atomic_read_relaxed(&region_cluster(r, piece.number)->out) & piece.mask) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Every fork comes here, and nearly always finds all of it in the program: it maps nothing then. */
 void range_bring_back(struct region *r, const void *at, size_t bytes)
 {
     uint64_t first, count;
     char *from = (char *)((uintptr_t)at & ~(uintptr_t)(PAGE_BYTES - 1));
     size_t whole = round_up((size_t)((const char *)at + bytes - from), PAGE_BYTES);
-    void *buffer =
-        pages_of(r, from, whole, &first, &count) ? memory_map(r->memory, PAGE_BYTES, ACCOUNT_TABLES) : NULL;
+    if (!pages_of(r, from, whole, &first, &count) || !any_is_out(r, first, first + count)) {
+        return;
+    }
+    void *buffer = memory_map(r->memory, PAGE_BYTES, ACCOUNT_TABLES);
     if (buffer) {
         bring_range_back(r, first, first + count, buffer); /* what cannot be read stays out */
         memory_unmap(r->memory, buffer, PAGE_BYTES, ACCOUNT_TABLES);

@@ -625,6 +625,21 @@ TEST(what_the_kernel_writes_for_who_forks_is_there_and_free)
     end_lending(&f);
 }
 
+TEST(who_forks_with_nothing_out_takes_no_memory)
+{
+    enum { MANY = 1000 };
+    struct fixture f;
+    begin_to_lend(&f);
+    region_fork_prepare(f.region);
+    region_lend(f.region, NULL, 0); /* the table of what is lent is there from now on */
+    f.memory.fail_countdown = MANY;
+    region_lend(f.region, fixture_page(&f, 3) + 5, PAGE_BYTES);
+    CHECK_EQUAL(f.memory.fail_countdown, MANY);
+    f.memory.fail_countdown = 0;
+    region_fork_parent(f.region);
+    end_lending(&f);
+}
+
 int main(void)
 {
     if (!fixture_is_permitted()) {
@@ -646,5 +661,6 @@ int main(void)
     RUN(copies_of_lent_pages_are_paid_for);
     RUN(lent_pages_beside_foreign_ones_can_be_evicted);
     RUN(what_the_kernel_writes_for_who_forks_is_there_and_free);
+    RUN(who_forks_with_nothing_out_takes_no_memory);
     return harness_finish();
 }
