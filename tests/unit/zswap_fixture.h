@@ -97,6 +97,14 @@ static inline void incompressible_page_for(void *page, struct swap_entry entry, 
     fill_random(page, &seed);
 }
 
+/* A page that repeats one word. */
+static inline void same_page_of(void *page, uint64_t value)
+{
+    for (size_t i = 0; i < PAGE_BYTES / 8; i++) {
+        ((uint64_t *)page)[i] = value;
+    }
+}
+
 static inline int store_version(struct fixture *f, struct swap_entry entry, uint64_t version)
 {
     _Alignas(8) unsigned char page[PAGE_BYTES];
