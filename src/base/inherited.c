@@ -2,7 +2,8 @@
 #include "base/inherited.h"
 
 #define WORD_PAGES 64u
-#define SETTLE_WORDS 1024 /* in a step: about a millisecond */
+#define WORD_BYTES (WORD_PAGES * PAGE_BYTES)
+#define SETTLE_WORDS 256 /* in a step: a fraction of a millisecond */
 
 int inherited_init(struct inherited *i, struct memory *memory, const void *base, size_t bytes)
 {
@@ -17,9 +18,17 @@ void inherited_destroy(struct inherited *i)
     sparse_destroy(&i->own);
 }
 
-void inherited_begin(struct inherited *i)
+void inherited_begin(struct inherited *i, const struct inherited_extent *extents, unsigned count)
 {
     i->borrowed = false;
+    i->settle_extent = 0;
+    i->settle_at = 0;
+    for (unsigned e = 0; e < INHERITED_EXTENTS; e++) {
+        bool any = e < count && extents[e].bytes;
+        size_t from = any ? (size_t)((const char *)extents[e].base - i->base) : 0;
+        i->used[e].first = from / WORD_BYTES;
+        i->used[e].end = any ? round_up(from + extents[e].bytes, WORD_BYTES) / WORD_BYTES : 0;
+    }
     for (uint64_t n = 0; (n = sparse_next_committed(&i->own, n)) < i->own.slots_total;
          n += sparse_slots_per_page(&i->own)) {
         sparse_release_page(&i->own, n);
@@ -31,19 +40,32 @@ void inherited_fork_child(struct inherited *i)
     i->borrowed = true;
 }
 
+static void settle_word(struct inherited *i, uint64_t at, shared_pages shared, void *context)
+{
+    uint64_t *word = sparse_get(&i->own, at), own = word ? atomic_read_relaxed(word) : 0;
+    uint64_t alone = ~own ? ~own & ~shared(context, i->base + at * WORD_BYTES, WORD_PAGES) : 0;
+    word = alone ? sparse_get_for_write(&i->own, at) : NULL;
+    if (word) {
+        /* Acq-rel: see mark. */
+        alone &= ~atomic_fetch_or_acq_rel(word, alone);
+        lending_settle(i->memory->lending, (size_t)__builtin_popcountll(alone) << PAGE_SHIFT);
+    }
+}
+
 void inherited_settle(struct inherited *i, shared_pages shared, void *context)
 {
-    for (int n = 0; n < SETTLE_WORDS && i->borrowed; n++) {
-        uint64_t at = i->settle_at++ % i->own.slots_total;
-        uint64_t *word = sparse_get(&i->own, at), own = word ? atomic_read_relaxed(word) : 0;
-        uint64_t alone =
-            ~own ? ~own & ~shared(context, i->base + at * WORD_PAGES * PAGE_BYTES, WORD_PAGES) : 0;
-        word = alone ? sparse_get_for_write(&i->own, at) : NULL;
-        if (word) {
-            /* Acq-rel: see mark. */
-            alone &= ~atomic_fetch_or_acq_rel(word, alone);
-            lending_settle(i->memory->lending, (size_t)__builtin_popcountll(alone) << PAGE_SHIFT);
+    unsigned left_behind = 0;
+    for (int n = 0; n < SETTLE_WORDS && i->borrowed && left_behind < INHERITED_EXTENTS;) {
+        uint64_t at = max_size(i->settle_at, i->used[i->settle_extent].first);
+        if (at >= i->used[i->settle_extent].end) {
+            i->settle_extent = (i->settle_extent + 1) % INHERITED_EXTENTS;
+            i->settle_at = 0;
+            left_behind++;
+            continue;
         }
+        settle_word(i, at, shared, context);
+        i->settle_at = at + 1;
+        n++;
     }
 }
 

@@ -162,6 +162,12 @@ static bool in_reserve(const struct page_source *source, uint32_t page)
     return false;
 }
 
+void page_source_lend(struct page_source *source)
+{
+    const struct inherited_extent used = {source->pages, ((size_t)source->high_water + 1) << PAGE_SHIFT};
+    inherited_begin(&source->inherited, &used, 1);
+}
+
 bool page_source_is_taken(const struct page_source *source, uint32_t page)
 {
     return page && page <= source->high_water && !in_reserve(source, page) &&

@@ -97,6 +97,9 @@ void page_source_end_release(struct page_source *source, struct page_run run);
 /* True if `page` is the pool's: neither never used, free nor in reserve, given that nothing is being released. */
 bool page_source_is_taken(const struct page_source *source, uint32_t page);
 
+/* At a fork, with everything at rest. */
+void page_source_lend(struct page_source *source);
+
 /* Checks sets and counts against each other and against the number of pages that the pool says it has taken,
  * with nothing being released; prints each mismatch. */
 bool page_source_consistent(const struct page_source *source, uint64_t taken);

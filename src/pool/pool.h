@@ -78,6 +78,9 @@ struct pool_ops {
     /* Which of its memory a fork has left to another process, too: the pool keeps that up to date. */
     struct inherited *(*inherited)(struct pool *pool);
 
+    /* At a fork, with everything at rest: all of it is shared from now on. */
+    void (*lend)(struct pool *pool);
+
     /* Gives whole free pages that it keeps in reserve back to the kernel; bytes given back. */
     size_t (*trim)(struct pool *pool);
 

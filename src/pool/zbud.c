@@ -249,6 +249,11 @@ static struct inherited *zbud_inherited(struct pool *pool)
     return &zbud_of(pool)->source.inherited;
 }
 
+static void zbud_lend(struct pool *pool)
+{
+    page_source_lend(&zbud_of(pool)->source);
+}
+
 static size_t zbud_trim(struct pool *pool)
 {
     struct zbud *z = zbud_of(pool);
@@ -278,6 +283,7 @@ const struct pool_ops pool_zbud = {
     .total_size = zbud_total_size,
     .peers = zbud_peers,
     .inherited = zbud_inherited,
+    .lend = zbud_lend,
     .trim = zbud_trim,
     .consistent = zbud_consistent,
 };

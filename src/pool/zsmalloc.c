@@ -453,6 +453,11 @@ static struct inherited *zs_inherited(struct pool *pool)
     return &zs_of(pool)->source.inherited;
 }
 
+static void zs_lend(struct pool *pool)
+{
+    zs_source_lend(zs_of(pool));
+}
+
 static size_t zs_trim(struct pool *pool)
 {
     return zs_source_trim(zs_of(pool));
@@ -471,6 +476,7 @@ const struct pool_ops pool_zsmalloc = {
     .total_size = zs_total_size,
     .peers = zs_peers,
     .inherited = zs_inherited,
+    .lend = zs_lend,
     .trim = zs_trim,
     .compact = zs_compact,
     .compactable = zs_compactable,

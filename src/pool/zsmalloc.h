@@ -281,6 +281,9 @@ size_t zs_source_shrink(struct zs *z, uint32_t chain, unsigned pages);
 size_t zs_source_give(struct zs *z, uint32_t chain);
 size_t zs_source_trim(struct zs *z);
 
+/* At a fork, with everything at rest. */
+void zs_source_lend(struct zs *z);
+
 /* Is that a chain at all, taken at least once? And is it in the set of free ones? Guard: the source's lock. */
 bool zs_source_has(const struct zs *z, uint32_t chain);
 bool zs_source_is_free(const struct zs *z, uint32_t chain);

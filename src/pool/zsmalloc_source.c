@@ -202,6 +202,19 @@ static struct zs_run begin_release(struct zs *z, uint32_t keep)
     return run;
 }
 
+void zs_source_lend(struct zs *z)
+{
+    struct zs_source *source = &z->source;
+    struct inherited_extent used[ZS_KINDS];
+    _Static_assert(ZS_KINDS <= INHERITED_EXTENTS, "an extent a kind");
+    for (int kind = 0; kind < ZS_KINDS; kind++) {
+        const struct zs_range *range = &source->ranges[kind];
+        used[kind].base = zs_chain_address(z, range->first);
+        used[kind].bytes = (size_t)range->high_water * ZS_CHAIN_BYTES;
+    }
+    inherited_begin(&source->inherited, used, ZS_KINDS);
+}
+
 bool zs_source_has(const struct zs *z, uint32_t chain)
 {
     mutex_assert_held(&z->source.lock);

@@ -39,6 +39,7 @@ static struct lending lending = {.lives = session_is_alive};
 static size_t lent;                        /* at the fork under way */
 static uint32_t lender, lender_generation; /* who forked this process; 0 = nobody of this session */
 static uint64_t woke_ms;                   /* when others were told of debt; the root thread's */
+static uint64_t settled_ms;                /* when this process last looked for what it has alone; the same */
 static uint64_t due_ms;                    /* when to look at the shares; the root thread's */
 static uint64_t patience_ms;               /* no fault waits before; atomic hint */
 static bool is_forked; /* the parent, who has most to give, stands still until this process has its runtime */
@@ -130,7 +131,8 @@ void tree_balance(uint64_t now)
 {
     lending_update(&lending);
     bool settles = lending_may_settle(&lending), owes = atomic_read_relaxed(&lending.account->debt) > 0;
-    if (settles) {
+    if (settles && now >= settled_ms + BALANCE_HUNGRY_MS) {
+        settled_ms = now;
         region_settle(runtime.arena.region);
     }
     if (owes && now >= woke_ms + BALANCE_HUNGRY_MS) {

@@ -17,7 +17,7 @@
 #include "base/inherited.h"
 #include "region/internal.h"
 
-#define SETTLE_CLUSTERS 512 /* in a step: about a millisecond */
+#define SETTLE_CLUSTERS 256 /* in a step: a fraction of a millisecond */
 
 int lent_init(struct region *r)
 {
@@ -188,7 +188,7 @@ size_t region_lend(struct region *r, const void *kept, size_t kept_bytes)
         cluster->lent = cluster->present != 0;
         bytes += bytes_of(cluster->present);
     }
-    inherited_begin(zswap_inherited(r->zswap));
+    zswap_lend(r->zswap);
     return bytes;
 }
 

@@ -171,6 +171,11 @@ struct inherited *zswap_inherited(struct zswap *z)
     return z->pool->ops->inherited(z->pool);
 }
 
+void zswap_lend(struct zswap *z)
+{
+    z->pool->ops->lend(z->pool);
+}
+
 int zswap_fork_child(struct zswap *z)
 {
     int error = z->device ? swap_map_fork_child(&z->map, z->memory->account) : 0;

@@ -169,6 +169,9 @@ size_t zswap_trim(struct zswap *zswap);
 /* Which of the pool's memory a fork has left to another process, too. */
 struct inherited *zswap_inherited(struct zswap *zswap);
 
+/* At a fork, with everything at rest: all of the pool's is shared from now on. */
+void zswap_lend(struct zswap *zswap);
+
 /* In a forked child whose options.member names the child by now, before anything else is done with the cache: parent and
  * child share the device from here on. The parent stands still until it is done, and the caller has made sure that at
  * the fork no verb was running (so no compaction, which runs inside stores, zswap_shrink and zswap_trim only) and no

@@ -224,6 +224,11 @@ static size_t compactable(struct pool *pool)
     return watched->compactable ? watched->compactable(pool) : 0;
 }
 
+static void lend(struct pool *pool)
+{
+    watched->lend(pool);
+}
+
 const struct pool_ops restless_pool = {
     .name = "restless",
     .create = create,
@@ -235,6 +240,7 @@ const struct pool_ops restless_pool = {
     .total_size = total_size,
     .peers = peers,
     .inherited = inherited,
+    .lend = lend,
     .trim = trim,
     .compact = compact,
     .compactable = compactable,

@@ -308,11 +308,12 @@ TEST(inherited_pages_are_counted_once)
 {
     struct inherited i;
     const char *base = (const char *)0x10000000;
+    const struct inherited_extent all = {base, 1000 * PAGE_BYTES};
     account = (struct account){0};
     lending = (struct lending){.account = &account};
     CHECK_EQUAL(inherited_init(&i, &memory, base, 1000 * PAGE_BYTES), 0);
     inherited_end(&i, base, PAGE_BYTES); /* nothing is shared */
-    inherited_begin(&i);
+    inherited_begin(&i, &all, 1);
     account_give_credit(&account, 500 * PAGE_BYTES);
     CHECK_EQUAL(credit_after(&i, base + 100, 8), 499);
     CHECK_EQUAL(credit_after(&i, base, PAGE_BYTES), 499);
@@ -320,8 +321,50 @@ TEST(inherited_pages_are_counted_once)
     CHECK_EQUAL(credit_after(&i, base + 60 * PAGE_BYTES, 70 * PAGE_BYTES), 428);
     inherited_fresh(&i, base + 900 * PAGE_BYTES, PAGE_BYTES);
     CHECK_EQUAL(credit_after(&i, base + 899 * PAGE_BYTES, 2 * PAGE_BYTES), 427);
-    inherited_begin(&i);
+    inherited_begin(&i, &all, 1);
     CHECK_EQUAL(credit_after(&i, base, 3 * PAGE_BYTES), 424);
+    account_end_credit(&account, SIZE_MAX / 2);
+    inherited_destroy(&i);
+    CHECK_EQUAL(account.total, 0);
+}
+
+static const char *looked_at;
+static unsigned looks;
+
+static uint64_t first_is_alone(void *context, const void *at, unsigned n)
+{
+    (void)context;
+    CHECK_EQUAL(n, 64);
+    looks++;
+    looked_at = at;
+    return ~1ull;
+}
+
+TEST(who_settles_looks_only_where_memory_was)
+{
+    struct inherited i;
+    const char *base = (const char *)0x10000000;
+    const struct inherited_extent extents[] = {{base + 64 * PAGE_BYTES, PAGE_BYTES},
+                                               {base + 300 * PAGE_BYTES, 0},
+                                               {base + 640 * PAGE_BYTES, 65 * PAGE_BYTES}};
+    account = (struct account){0};
+    lending = (struct lending){.account = &account};
+    CHECK_EQUAL(inherited_init(&i, &memory, base, 1000 * PAGE_BYTES), 0);
+    inherited_begin(&i, extents, 3);
+    looks = 0;
+    inherited_settle(&i, first_is_alone, NULL); /* who has lent has nothing to settle */
+    CHECK_EQUAL(looks, 0);
+    inherited_fork_child(&i);
+    account_give_credit(&account, 10 * PAGE_BYTES);
+    inherited_settle(&i, first_is_alone, NULL);
+    CHECK_EQUAL(account.credit, 7 * PAGE_BYTES);
+    CHECK_EQUAL(looks, 3);
+    CHECK(looked_at == base + 704 * PAGE_BYTES);
+    inherited_begin(&i, NULL, 0);
+    inherited_fork_child(&i);
+    looks = 0;
+    inherited_settle(&i, first_is_alone, NULL);
+    CHECK_EQUAL(looks, 0);
     account_end_credit(&account, SIZE_MAX / 2);
     inherited_destroy(&i);
     CHECK_EQUAL(account.total, 0);
@@ -340,5 +383,6 @@ int main(void)
     RUN(credit_is_never_less_than_nothing);
     RUN(whatever_happens_they_pay_for_what_is_there);
     RUN(inherited_pages_are_counted_once);
+    RUN(who_settles_looks_only_where_memory_was);
     return harness_finish();
 }
