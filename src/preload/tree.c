@@ -40,6 +40,7 @@ static size_t lent;                        /* at the fork under way */
 static uint32_t lender, lender_generation; /* who forked this process; 0 = nobody of this session */
 static uint64_t woke_ms;                   /* when others were told of debt; the root thread's */
 static uint64_t settled_ms;                /* when this process last looked for what it has alone; the same */
+static bool shared_before;                 /* at the last look, or fork; the same */
 static uint64_t due_ms;                    /* when to look at the shares; the root thread's */
 static uint64_t patience_ms;               /* no fault waits before; atomic hint */
 static bool is_forked; /* the parent, who has most to give, stands still until this process has its runtime */
@@ -135,6 +136,11 @@ void tree_balance(uint64_t now)
         settled_ms = now;
         region_settle(runtime.arena.region);
     }
+    bool shares = lending_is_active(&lending);
+    if (shared_before && !shares) {
+        region_end_keeping(runtime.arena.region);
+    }
+    shared_before = shares;
     if (owes && now >= woke_ms + BALANCE_HUNGRY_MS) {
         woke_ms = now;
         budget_wake(&budget); /* borrowers: they settle */
@@ -184,13 +190,14 @@ void tree_fork_prepare(const char *thread_pointer)
 
 void tree_fork_parent(void)
 {
+    shared_before = true;
     due_ms = clock_ms() + BALANCE_HUNGRY_MS;
 }
 
 void tree_fork_child(void)
 {
     struct account *account = &runtime.account;
-    is_forked = true;
+    is_forked = shared_before = true;
     lender = lending.place + 1;
     lender_generation = lending.generation;
     lending = (struct lending){.account = account, .lives = session_is_alive};

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Is everything a region knows true? */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/sys.h"
 #include "region/internal.h"
@@ -35,6 +36,15 @@ static bool is_lost(struct region *r, uint64_t page)
            userfault_poison(&r->userfault, page_address(r, page), PAGE_BYTES) == -EEXIST;
 }
 
+/* Is what is stored of the page what the program has there? True, too, if that cannot be read. */
+static bool kept_is_true(struct region *r, uint64_t page)
+{
+    unsigned char stored[PAGE_BYTES];
+    off_t at = (off_t)(uintptr_t)page_address(r, page);
+    return r->memory_fd < 0 || sys_pread(r->memory_fd, r->copy_buffer, PAGE_BYTES, at) != (long)PAGE_BYTES ||
+           zswap_load(r->zswap, page_entry(r, page), stored) || !memcmp(r->copy_buffer, stored, PAGE_BYTES);
+}
+
 static void check_page(struct region *r, uint64_t page, bool resident, bool out, struct survey *s)
 {
     struct swap_entry entry = page_entry(r, page);
@@ -45,11 +55,16 @@ static void check_page(struct region *r, uint64_t page, bool resident, bool out,
     if (resident && out) {
         complain(s, page, "resident and out");
     }
-    if (out && staged + stored != 1 && (staged || !is_lost(r, page))) {
+    bool kept = kept_pages_of(r, page / CLUSTER_PAGES) >> page % CLUSTER_PAGES & 1;
+    if (out && staged + stored != 1 && !(staged && kept_is_stored(r, page)) &&
+        (staged || !is_lost(r, page))) {
         complain(s, page, staged ? "in the swap cache and stored" : "out, and nowhere");
     }
-    if (!out && (staged || stored)) {
+    if (!out && (staged || (stored && !kept))) {
         complain(s, page, "stored, and not known to be out");
+    }
+    if (kept && (!stored || !kept_is_true(r, page))) {
+        complain(s, page, stored ? "kept, and not what is stored of it" : "kept, and not stored");
     }
 }
 

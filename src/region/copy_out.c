@@ -48,6 +48,7 @@ static void fill_source_holes(struct copying *c, uint64_t mask)
         unsigned index = (unsigned)__builtin_ctzll(mask);
         if (!(here[index] & 1)) {
             size_t done;
+            kept_end(r, c->number, 1ull << index);
             userfault_copy(&r->userfault, source_of(c, index), r->zero_pages, PAGE_BYTES, false, &done);
         }
     }
@@ -112,7 +113,8 @@ static void copy_run(struct copying *c, unsigned first, unsigned count)
     c->moved |= moved;
     region_count(r, REGION_COPIED_OUT, (unsigned)__builtin_popcountll(moved));
     unsigned stays, stays_count;
-    for (uint64_t rest = mask & ~moved; mask_next_run(&rest, &stays, &stays_count);) {
+    for (uint64_t rest = mask & ~moved & ~kept_pages_of(r, c->number);
+         mask_next_run(&rest, &stays, &stays_count);) {
         userfault_protect(&r->userfault, source_of(c, stays), stays_count * PAGE_BYTES, false);
     }
     userfault_wake(&r->userfault, from, count * PAGE_BYTES);

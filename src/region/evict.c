@@ -50,6 +50,7 @@ static unsigned move_some(struct eviction *e, unsigned first, unsigned count, in
 static bool move_unshared(struct eviction *e, unsigned index)
 {
     int error;
+    kept_end(e->region, e->number, 1ull << index);
     /* It may be protected and not known as lent: then this write would wait for the lock that is held here. */
     if (e->region->userfault.has_protect) {
         userfault_protect(&e->region->userfault, source_of(e, index), PAGE_BYTES, false);
@@ -148,6 +149,7 @@ static void fill_holes(struct eviction *e)
         unsigned index = (unsigned)__builtin_ctzll(rest);
         if (!(here[index] & 1)) {
             size_t done;
+            kept_end(r, e->number, 1ull << index);
             userfault_copy(&r->userfault, target_of(e, index), r->zero_pages, PAGE_BYTES, false, &done);
         }
     }

@@ -10,7 +10,7 @@
  *                                            +-- in transition: whoever has it serves the fault too
  *
  * After each, the entry is invalidated: the page's home is the program again. The copy elsewhere is dropped only
- * once the page is in the program.
+ * once the page is in the program; after a fork it may stay (kept.c).
  *
  * Touches in order are recognised (streams.h), and then a window of pages comes along, up to the end of the cluster.
  */
@@ -74,9 +74,8 @@ static int bring_in(struct server *server, uint64_t page, struct swap_cache_toke
     }
     if (!error) {
         reclaim_make_room(r, PAGE_BYTES);
-        error = fill_pages(r, page, 1, server->buffer);
+        error = kept_fill(r, page, server->buffer, true);
         if (!error) {
-            zswap_invalidate(r->zswap, page_entry(r, page));
             clear_out(r, page);
             swap_cache_release(r->swap_cache, token);
             return 0;
@@ -188,6 +187,8 @@ static struct stream_window window_of(struct server *server, uint64_t page)
 static void restore_resident(struct region *r, uint64_t page)
 {
     size_t done;
+    SCOPED_LOCK(cluster_lock(r, page / CLUSTER_PAGES));
+    kept_end(r, page / CLUSTER_PAGES, 1ull << page % CLUSTER_PAGES);
     userfault_copy(&r->userfault, page_address(r, page), r->zero_pages, PAGE_BYTES, false, &done);
 }
 
@@ -246,13 +247,14 @@ void fault_serve(struct server *server, uint64_t page, bool can_queue)
 
 /* ---- messages */
 
-/* A write to a page that is lent, or that is being copied out: that is over, one way or the other, once the cluster's lock
- * is free. */
+/* A write to a page that is lent or kept, or that is being copied out: that is over, one way or the other, once the
+ * cluster's lock is free. */
 static void serve_protected(struct region *r, uint64_t page)
 {
     uint64_t number = page / CLUSTER_PAGES, given_free = lent_prepare_write(r, page);
     SCOPED_LOCK(cluster_lock(r, number));
     lent_end(r, number, given_free);
+    kept_end(r, number, 1ull << page % CLUSTER_PAGES);
     if (is_resident(r, page)) {
         userfault_protect(&r->userfault, page_address(r, page), PAGE_BYTES, false);
     }

@@ -11,19 +11,22 @@ static bool is_passing(int error)
     return error == -EAGAIN || error == -ENOMEM || error == -EINTR;
 }
 
-/* Copies the pages in; those already there count as in, and their waiters are woken. How many are in before the first
- * that cannot be, with *error. */
+/* Copies the pages in; those already there count as in, and their waiters are woken, but not if pages are to be
+ * protected. How many are in before the first that cannot be, with *error. */
 static unsigned copy_in(struct region *r, uint64_t page, unsigned count, const unsigned char *from,
-                        int *error)
+                        bool protect, int *error)
 {
     unsigned in = 0;
     *error = 0;
     while (in < count) {
         size_t done;
-        *error = userfault_copy(&r->userfault, page_address(r, page + in), from + in * PAGE_BYTES,
-                                (count - in) * PAGE_BYTES, true, &done);
+        unsigned char *to = page_address(r, page + in);
+        const unsigned char *rest = from + in * PAGE_BYTES;
+        size_t bytes = (count - in) * PAGE_BYTES;
+        *error = protect ? userfault_copy_protected(&r->userfault, to, rest, bytes, &done)
+                         : userfault_copy(&r->userfault, to, rest, bytes, true, &done);
         in += (unsigned)(done >> PAGE_SHIFT);
-        if (*error == -EEXIST && in < count) {
+        if (*error == -EEXIST && in < count && !protect) {
             userfault_wake(&r->userfault, page_address(r, page + in), PAGE_BYTES);
             in++;
         } else if (is_passing(*error) && !done) {
@@ -40,12 +43,15 @@ static unsigned copy_in(struct region *r, uint64_t page, unsigned count, const u
 
 /* Under the cluster's lock: copies in and does the books. */
 static int fill_locked(struct region *r, struct cluster *cluster, uint64_t page, unsigned count,
-                       const void *from)
+                       const void *from, bool protect)
 {
     int error;
     uint64_t before = atomic_read_relaxed(&cluster->resident);
+    if (!protect) {
+        kept_forget(r, page / CLUSTER_PAGES, cluster_mask(page % CLUSTER_PAGES, count));
+    }
     account_charge(r->account, ACCOUNT_RESIDENT, count * PAGE_BYTES);
-    unsigned in = copy_in(r, page, count, from, &error);
+    unsigned in = copy_in(r, page, count, from, protect, &error);
     uint64_t mask = in ? cluster_mask(page % CLUSTER_PAGES, in) : 0;
     /* Release: who sees the bit without the lock may rely on the page being there. */
     atomic_set_release(&cluster->resident, before | mask);
@@ -58,7 +64,7 @@ static int fill_locked(struct region *r, struct cluster *cluster, uint64_t page,
     return error;
 }
 
-int fill_pages(struct region *r, uint64_t page, unsigned count, const void *from)
+static int fill(struct region *r, uint64_t page, unsigned count, const void *from, bool protect)
 {
     uint64_t number = page / CLUSTER_PAGES;
     struct cluster *cluster = sparse_get_for_write(&r->clusters, number);
@@ -66,7 +72,17 @@ int fill_pages(struct region *r, uint64_t page, unsigned count, const void *from
         return -ENOMEM;
     }
     SCOPED_LOCK(cluster_lock(r, number));
-    return fill_locked(r, cluster, page, count, from);
+    return fill_locked(r, cluster, page, count, from, protect);
+}
+
+int fill_pages(struct region *r, uint64_t page, unsigned count, const void *from)
+{
+    return fill(r, page, count, from, false);
+}
+
+int fill_protected(struct region *r, uint64_t page, const void *from)
+{
+    return fill(r, page, 1, from, true);
 }
 
 int fill_zeros(struct region *r, uint64_t page, unsigned count)
@@ -83,7 +99,7 @@ int fill_zeros(struct region *r, uint64_t page, unsigned count)
     unsigned first, run;
     int error = 0;
     while (!error && mask_next_run(&mask, &first, &run)) {
-        error = fill_locked(r, cluster, number * CLUSTER_PAGES + first, run, r->zero_pages);
+        error = fill_locked(r, cluster, number * CLUSTER_PAGES + first, run, r->zero_pages, false);
     }
     return error;
 }
@@ -110,7 +126,7 @@ void fill_poison(struct region *r, uint64_t page, int error)
 
 void fill_from_staging(struct region *r, uint64_t page, struct swap_cache_token token, uint64_t name)
 {
-    int error = fill_pages(r, page, 1, staging_page(&r->staging, name));
+    int error = kept_fill(r, page, staging_page(&r->staging, name), kept_is_stored(r, page));
     if (!error) {
         struct cluster *cluster = region_cluster(r, page / CLUSTER_PAGES);
         /* Acq-rel, with the slot held: nobody else changes this page's bits. */

@@ -173,6 +173,9 @@ static inline bool page_is_out(struct region *r, uint64_t page)
  * are there already are left alone. 0, or -errno of the first page that could not be put in. */
 int fill_pages(struct region *r, uint64_t page, unsigned count, const void *from);
 
+/* The same for one page, write-protected. -EEXIST if it is there already. */
+int fill_protected(struct region *r, uint64_t page, const void *from);
+
 /* The same with zeros, for those of the pages that have no content anywhere. */
 int fill_zeros(struct region *r, uint64_t page, unsigned count);
 
@@ -213,6 +216,8 @@ uint64_t region_locked_pages_of(struct region *r, uint64_t number);
 struct lent {
     uint64_t pages;
     uint64_t borrowed;
+    uint64_t copies; /* kept.c */
+    uint64_t unused; /* a sparse array wants a power of two */
 };
 
 /* Those of the cluster's pages that a fork has left to another process, too. */
@@ -237,6 +242,32 @@ void lent_end_staged(struct region *r, uint32_t number);
 
 /* In a forked child: its own pages are to be protected, too. */
 void lent_fork_child(struct region *r);
+
+/* Write-protects pages of the cluster, or gives them free; false if that cannot be. */
+bool region_protect_pages(struct region *r, uint64_t number, uint64_t mask, bool protect);
+
+/* ---- kept.c */
+
+/* The cluster's pages that are resident and whose stored copy stays; a hint without the cluster's lock. */
+uint64_t kept_pages_of(struct region *r, uint64_t number);
+
+/* The pages may change: their copies go. Caller holds the cluster's lock, or the layout lock exclusively, and gives those that
+ * come back free. */
+uint64_t kept_end(struct region *r, uint64_t number, uint64_t mask);
+
+/* The copies of the pages go without us. Caller holds the cluster's lock, or their slots while they are out, or the layout
+ * lock exclusively. */
+void kept_forget(struct region *r, uint64_t number, uint64_t mask);
+
+/* Is the page, whose slot the caller holds, stored already, with the content that it has? */
+bool kept_is_stored(struct region *r, uint64_t page);
+
+/* Puts the page, whose slot the caller holds, in: so that its stored copy stays, if it may; else the copy goes, if there is one.
+ * 0, or -errno: then nothing has changed. */
+int kept_fill(struct region *r, uint64_t page, const void *from, bool stored);
+
+/* At a fork, with the layout lock held exclusively: what the cluster has stored is another process's, too. */
+void kept_lend(struct region *r, uint64_t number);
 
 /* range.c: brings back what is out of [at, at + bytes), with the layout lock held exclusively. What cannot be read stays out. */
 void range_bring_back(struct region *r, const void *at, size_t bytes);

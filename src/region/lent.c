@@ -58,7 +58,7 @@ static struct lent take(struct region *r, uint64_t number, uint64_t mask)
     return taken;
 }
 
-static bool protect_runs(struct region *r, uint64_t number, uint64_t mask, bool protect)
+bool region_protect_pages(struct region *r, uint64_t number, uint64_t mask, bool protect)
 {
     unsigned first, count;
     bool good = true;
@@ -81,7 +81,7 @@ void lent_end(struct region *r, uint64_t number, uint64_t mask)
         lending_end(lending, bytes_of(taken.pages & shared), bytes_of(taken.borrowed & shared));
         lending_settle(lending, bytes_of(taken.borrowed & ~shared));
     }
-    protect_runs(r, number, taken.pages, false);
+    region_protect_pages(r, number, taken.pages & ~kept_pages_of(r, number), false);
 }
 
 void lent_forget(struct region *r, uint64_t number, uint64_t mask)
@@ -149,10 +149,10 @@ void region_settle(struct region *r)
 static bool protect(struct region *r, uint64_t number, uint64_t mask)
 {
     unsigned first = (unsigned)__builtin_ctzll(mask), last = 63 - (unsigned)__builtin_clzll(mask);
-    bool good = protect_runs(r, number, cluster_mask(first, last - first + 1), true) ||
-                protect_runs(r, number, mask, true);
+    bool good = region_protect_pages(r, number, cluster_mask(first, last - first + 1), true) ||
+                region_protect_pages(r, number, mask, true);
     if (!good) {
-        protect_runs(r, number, mask, false);
+        region_protect_pages(r, number, mask, false);
     }
     return good;
 }
@@ -165,6 +165,7 @@ static uint64_t pages_to_lend(struct region *r, uint64_t number, const void *kep
     bool meets = kept_bytes && kept_from < from + CLUSTER_BYTES && from < kept_from + kept_bytes;
     if (meets) {
         lent_end(r, number, ~0ull); /* of an earlier fork */
+        region_protect_pages(r, number, kept_end(r, number, ~0ull), false);
     }
     return meets ? 0 : atomic_read_relaxed(&region_cluster(r, number)->resident);
 }
@@ -182,6 +183,7 @@ size_t region_lend(struct region *r, const void *kept, size_t kept_bytes)
             lent->pages |= mask;
         }
         bytes += lent ? bytes_of(lent->pages) : 0;
+        kept_lend(r, i);
     }
     for (uint32_t i = 0; i < r->staging.clusters; i++) {
         struct staging_cluster *cluster = &r->staging.table[i];
@@ -198,8 +200,10 @@ void lent_fork_child(struct region *r)
     inherited_fork_child(zswap_inherited(r->zswap));
     for (uint64_t i = 0; (i = sparse_next_committed(&r->lent, i)) < r->lent.slots_total; i++) {
         struct lent *lent = sparse_get(&r->lent, i);
+        uint64_t mask = lent->pages | kept_pages_of(r, i);
         lent->borrowed = lent->pages;
-        if (lent->pages && !protect(r, i, lent->pages)) {
+        if (mask && !protect(r, i, mask)) {
+            kept_end(r, i, ~0ull);
             lent_forget(r, i, lent->pages);
         }
     }

@@ -59,6 +59,7 @@ static void forget_piece(struct region *r, struct piece piece)
     atomic_fetch_and_acq_rel(&cluster->resident, ~piece.mask);
     atomic_fetch_and_acq_rel(&cluster->out, ~piece.mask);
     lent_forget(r, piece.number, resident);
+    kept_forget(r, piece.number, piece.mask);
     account_uncharge(r->account, ACCOUNT_RESIDENT, (size_t)__builtin_popcountll(resident) * PAGE_BYTES);
     for (; out; out &= out - 1) {
         drop_waiting(r, piece.number * CLUSTER_PAGES + (unsigned)__builtin_ctzll(out));

@@ -29,7 +29,7 @@
 #define STEPS_BEFORE_TRIM 8
 #define STUCK_STEPS 64       /* steps without a new lowest total */
 #define OVER_BUDGET_TRIES 64 /* faults a new try comes on */
-#define PASS_OVER_MOST 16    /* clusters that are mostly shared, in a row */
+#define PASS_OVER_MOST 16    /* clusters that are all shared, in a row */
 #define DEBT_SHARE 64        /* of the budget: what may be evicted in advance of borrowers */
 #define COPIES_A_FAULT 2     /* pages of the pool that a load and a store may copy after a fork */
 #define RETRY_MS 100
@@ -44,15 +44,11 @@ static bool is_in_debt(const struct region *r)
 }
 
 /* Evicting a page that another process has, too, since a fork, costs a copy, and frees nothing before that one evicts it as
- * well. Which pages of the cluster to take: its own, or none if most are shared. */
+ * well. Which pages of the cluster to take: its own. */
 static uint64_t own_pages(struct region *r, uint64_t number)
 {
     uint64_t shared = lent_pages_shared(r, number, ~0ull);
-    if (likely(!shared)) {
-        return ~0ull;
-    }
-    uint64_t resident = atomic_read_relaxed(&region_cluster(r, number)->resident);
-    return 2 * __builtin_popcountll(shared & resident) > __builtin_popcountll(resident) ? 0 : ~shared;
+    return likely(!shared) ? ~0ull : atomic_read_relaxed(&region_cluster(r, number)->resident) & ~shared;
 }
 
 static bool evict_oldest(struct region *r)
@@ -104,6 +100,7 @@ static void restore_pool_limit(struct region *r)
 static int store_page(struct region *r, uint64_t page, uint64_t name)
 {
     struct swap_entry entry = page_entry(r, page);
+    kept_forget(r, page / CLUSTER_PAGES, 1ull << page % CLUSTER_PAGES);
     int error = zswap_store(r->zswap, entry, staging_page(&r->staging, name));
     if (error == -ENOSPC) {
         /* Full, and perhaps only because the writes that make room are not through yet. */
@@ -123,7 +120,8 @@ static bool compress_page(struct region *r, uint64_t page, uint64_t name)
     if (!swap_cache_begin_store(r->swap_cache, page_entry(r, page), name, &token)) {
         return true; /* on its way back to the program: the fault lets go of it */
     }
-    int error = store_page(r, page, name);
+    bool stored = kept_is_stored(r, page);
+    int error = stored ? 0 : store_page(r, page, name);
     if (!error && swap_cache_finish_store(r->swap_cache, token)) {
         staging_let_go(&r->staging, name);
         return true;
@@ -131,8 +129,10 @@ static bool compress_page(struct region *r, uint64_t page, uint64_t name)
     if (error && swap_cache_cancel_store(r->swap_cache, token)) {
         return false;
     }
-    /* A fault came meanwhile: the page goes back instead, and what was stored is void. */
-    zswap_invalidate(r->zswap, page_entry(r, page));
+    /* A fault came meanwhile: the page goes back instead, and what was stored for it is void. */
+    if (!stored) {
+        zswap_invalidate(r->zswap, page_entry(r, page));
+    }
     fill_from_staging(r, page, token, name);
     return true;
 }

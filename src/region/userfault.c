@@ -123,15 +123,24 @@ static int partial_result(int error, int64_t moved, size_t *done)
     return error && moved < 0 ? (int)moved : error;
 }
 
+static int copy(const struct userfault *u, void *to, const void *from, size_t bytes, uint64_t mode,
+                size_t *done)
+{
+    struct uffdio_copy argument = {.dst = (uintptr_t)to, .src = (uintptr_t)from, .len = bytes, .mode = mode};
+    int error = sys_ioctl(u->fd, UFFDIO_COPY, &argument);
+    return partial_result(error, argument.copy, done);
+}
+
 int userfault_copy(const struct userfault *u, void *to, const void *from, size_t bytes, bool wake,
                    size_t *done)
 {
-    struct uffdio_copy argument = {.dst = (uintptr_t)to,
-                                   .src = (uintptr_t)from,
-                                   .len = bytes,
-                                   .mode = wake ? 0 : UFFDIO_COPY_MODE_DONTWAKE};
-    int error = sys_ioctl(u->fd, UFFDIO_COPY, &argument);
-    return partial_result(error, argument.copy, done);
+    return copy(u, to, from, bytes, wake ? 0 : UFFDIO_COPY_MODE_DONTWAKE, done);
+}
+
+int userfault_copy_protected(const struct userfault *u, void *to, const void *from, size_t bytes,
+                             size_t *done)
+{
+    return copy(u, to, from, bytes, UFFDIO_COPY_MODE_WP, done);
 }
 
 int userfault_move(const struct userfault *u, void *to, void *from, size_t bytes, size_t *done)

@@ -38,6 +38,10 @@ int userfault_unregister(const struct userfault *u, void *at, size_t bytes);
 int userfault_copy(const struct userfault *u, void *to, const void *from, size_t bytes, bool wake,
                    size_t *done);
 
+/* The same, write-protected from the first moment. Wakes. */
+int userfault_copy_protected(const struct userfault *u, void *to, const void *from, size_t bytes,
+                             size_t *done);
+
 /* Takes pages from one place to another, skipping holes at the source. *done as with copy. -EBUSY: the next page is
  * pinned, or shared with a forked process. */
 int userfault_move(const struct userfault *u, void *to, void *from, size_t bytes, size_t *done);
