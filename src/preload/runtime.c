@@ -83,6 +83,7 @@ static void warn_lost(void)
 static void housekeep(void)
 {
     zswap_bury_dead(runtime.cache.zswap);
+    zswap_rest(runtime.cache.zswap, false);
     runtime_thread_charge_stacks();
     figures_publish();
     warn_over_budget();

@@ -298,6 +298,7 @@ void region_fork_prepare(struct region *r)
         sys_yield();
     }
     zswap_writeback_reap(r->zswap, true);
+    zswap_rest(r->zswap, true); /* the child should not begin with buffers that it may never use */
 }
 
 void region_fork_parent(struct region *r)

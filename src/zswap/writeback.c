@@ -53,22 +53,22 @@ int writeback_create(struct zswap *z)
         writeback_destroy(z);
         return -ENOMEM;
     }
-    for (size_t i = 0; i < BUFFERS; i++) {
-        wb->buffers[i].z = z;
-        wb->buffers[i].data = wb->data + i * BUFFER_BYTES;
-    }
     return 0;
 }
 
-/* A process that never writes back does not pay for buffers. */
-static bool charge_buffers(struct zswap *z)
+/* A process pays for the buffers that it needs, while it writes back. */
+static bool charge_buffer(struct zswap *z, uint32_t number)
 {
     struct writeback *wb = z->writeback;
     mutex_assert_held(&wb->lock);
-    if (!wb->charged) {
-        atomic_set_relaxed(&wb->charged, memory_commit(z->memory, BUFFERS * BUFFER_COST, ACCOUNT_TABLES));
+    if (number < wb->charged) {
+        return true;
     }
-    return wb->charged;
+    if (!memory_commit(z->memory, BUFFER_COST, ACCOUNT_TABLES)) {
+        return false;
+    }
+    atomic_set_relaxed(&wb->charged, number + 1);
+    return true;
 }
 
 size_t zswap_set_aside(const struct zswap *z)
@@ -77,12 +77,37 @@ size_t zswap_set_aside(const struct zswap *z)
     return z->writeback && !atomic_read_relaxed(&z->writeback->charged) ? BUFFERS * BUFFER_COST : 0;
 }
 
+/* With nothing in flight: nobody but who holds the lock looks at a buffer. */
+static void release_buffers(struct zswap *z)
+{
+    struct writeback *wb = z->writeback;
+    mutex_assert_held(&wb->lock);
+    if (wb->charged && !zswap_writeback_in_flight(z)) {
+        memory_drop(z->memory, wb->data, BUFFERS * BUFFER_BYTES);
+        memory_drop(z->memory, wb->buffers, BUFFERS * sizeof *wb->buffers);
+        memory_uncharge(z->memory, wb->charged * BUFFER_COST, ACCOUNT_TABLES);
+        atomic_set_relaxed(&wb->charged, 0);
+    }
+}
+
+void zswap_rest(struct zswap *z, bool for_certain)
+{
+    struct writeback *wb = z->writeback;
+    if (!wb || !mutex_try_lock(&wb->lock)) {
+        return;
+    }
+    uint32_t completed = writeback_completed(z);
+    if (for_certain || completed == wb->completed_before) {
+        release_buffers(z);
+    }
+    wb->completed_before = completed;
+    mutex_unlock(&wb->lock);
+}
+
 void writeback_destroy(struct zswap *z)
 {
     struct writeback *wb = z->writeback;
-    if (wb->charged) {
-        account_uncharge(z->memory->account, ACCOUNT_TABLES, BUFFERS * BUFFER_COST);
-    }
+    account_uncharge(z->memory->account, ACCOUNT_TABLES, wb->charged * BUFFER_COST);
     memory_unreserve(z->memory, wb->data, BUFFERS * BUFFER_BYTES);
     memory_unreserve(z->memory, wb->buffers, BUFFERS * sizeof *wb->buffers);
     memory_unmap(z->memory, wb, sizeof *wb, ACCOUNT_TABLES);
@@ -297,10 +322,12 @@ static struct buffer *claim_buffer(struct zswap *z)
 {
     struct writeback *wb = z->writeback;
     mutex_assert_held(&wb->lock);
-    for (size_t i = 0; charge_buffers(z) && i < BUFFERS; i++) {
+    for (uint32_t i = 0; i < BUFFERS && charge_buffer(z, i); i++) {
         struct buffer *b = &wb->buffers[i];
         if (!atomic_read_acquire(&b->busy)) {
             atomic_set_relaxed(&b->busy, 1);
+            b->z = z;
+            b->data = wb->data + i * BUFFER_BYTES;
             b->items_used = b->runs_used = b->slots_used = 0;
             b->payload = 0;
             return b;

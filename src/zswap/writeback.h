@@ -45,7 +45,8 @@ struct writeback {
     struct mutex lock;            /* one builder at a time */
     struct buffer *buffers;       /* BUFFERS */
     unsigned char *data;          /* BUFFER_BYTES for each */
-    uint32_t charged;             /* 1 once buffers and data are. Guard for changes: lock; atomic */
+    uint32_t charged;             /* buffers, the first. Guard for changes: lock; atomic */
+    uint32_t completed_before;    /* at the last rest. Guard: lock */
     uint32_t next_type;           /* whose LRU is next. Guard: lock */
     uint32_t calls_while_failing; /* Guard: lock */
     uint32_t in_flight;           /* buffers; atomic */

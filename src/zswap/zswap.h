@@ -160,6 +160,10 @@ size_t zswap_max_pool_bytes(const struct zswap *zswap);
 /* Bytes that the first writeback will charge at once. A budget should have them left by then. */
 size_t zswap_set_aside(const struct zswap *zswap);
 
+/* Gives back what writeback needs to work, if it has not worked since the last call, or is not going to (`for_certain`). Nothing
+ * happens while it does. */
+void zswap_rest(struct zswap *zswap, bool for_certain);
+
 void zswap_get_stats(struct zswap *zswap, struct zswap_stats *stats);
 
 /* Gives back memory that the pool keeps in reserve, and that of index pages whose entries have left one by one; and
