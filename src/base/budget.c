@@ -38,6 +38,13 @@ static bool is_hungry(const struct session_process *p, uint64_t now)
     return is_recent(atomic_read_relaxed(&p->hungry_ms), now, BUDGET_HUNGRY_MS);
 }
 
+/* Who is idle has nothing to lose by giving back. */
+static bool is_idle(const struct session_process *p, uint64_t now)
+{
+    uint64_t active = atomic_read_relaxed(&p->active_ms);
+    return active && now >= active + BUDGET_IDLE_MS;
+}
+
 static int64_t used_by(const struct budget *b, const struct session_process *p)
 {
     return (int64_t)lending_used(b->session, p, b->lives);
@@ -48,6 +55,19 @@ static int64_t claim_of(const struct budget *b, const struct session_process *p)
 {
     int64_t limit = atomic_read_seq_cst(&p->account.limit), used = used_by(b, p);
     return limit > used ? limit : used;
+}
+
+static struct budget_need need_of(const struct budget *b, const struct session_process *p, uint64_t now)
+{
+    int64_t own =
+        atomic_read_relaxed(&p->account.bytes[ACCOUNT_RESIDENT]) - atomic_read_relaxed(&p->account.credit);
+    if (b->pool_leaves) {
+        own += atomic_read_relaxed(&p->account.bytes[ACCOUNT_POOL]);
+    }
+    return (struct budget_need){.used = (size_t)used_by(b, p),
+                                .evictable = own > 0 ? (size_t)own : 0,
+                                .hungry = is_hungry(p, now),
+                                .idle = is_idle(p, now)};
 }
 
 /* One that has nothing and asks for nothing need not be looked at. */
@@ -95,12 +115,11 @@ static void look_around(struct budget *b, uint64_t now, int64_t own_demand, stru
     look->others_hungry = false;
     look->demands[0] = own_demand;
     for (uint32_t place = 0; (p = next_member(b->session, b->lives, b->self, &place));) {
-        size_t used = (size_t)used_by(b, p);
-        bool hungry = is_hungry(p, now);
-        look->used += (int64_t)used;
+        struct budget_need need = need_of(b, p, now);
+        look->used += (int64_t)need.used;
         look->claims += claim_of(b, p);
-        look->others_hungry |= hungry;
-        look->demands[look->n++] = budget_demand(most, used, hungry);
+        look->others_hungry |= need.hungry;
+        look->demands[look->n++] = budget_demand(most, need);
     }
     atomic_raise_relaxed(&b->session->peak, look->used);
     atomic_set_relaxed(&b->members, (uint32_t)look->n);
@@ -142,6 +161,11 @@ static bool raise_to(struct budget *b, int64_t limit)
         return false;
     }
     return true;
+}
+
+void budget_note_active(struct budget *b, uint64_t now)
+{
+    atomic_set_relaxed(&b->self->active_ms, now);
 }
 
 void budget_wake(struct budget *b)
@@ -238,13 +262,19 @@ bool budget_is_hungry(const struct budget *b, uint64_t now)
     return is_hungry(b->self, now);
 }
 
+bool budget_is_idle(const struct budget *b, uint64_t now)
+{
+    return is_idle(b->self, now);
+}
+
 bool budget_balance(struct budget *b, uint64_t now)
 {
     struct account *own = &b->self->account;
     struct look look;
     SCOPED_LOCK(&b->lock);
-    bool hungry = is_hungry(b->self, now);
-    look_around(b, now, budget_demand((size_t)own->most, account_total(own), hungry), &look);
+    struct budget_need need = need_of(b, b->self, now);
+    bool hungry = need.hungry;
+    look_around(b, now, budget_demand((size_t)own->most, need), &look);
     atomic_set_relaxed(&b->refused, 0);
     if (!hungry && !look.others_hungry && claim_of(b, b->self) + look.claims <= own->most) {
         return false;

@@ -21,6 +21,9 @@
  * Two that raise at once: each first raises its own limit and then reads all others'. Both are seq-cst, so at least one
  * sees the other's, and takes its own back. Perhaps both do: the next fault asks again.
  *
+ * Who sleeps needs nothing: an idle member wants less than it has while anybody is hungry, and less again the next time
+ * (budget_policy.h). So a hundred processes that wait leave the budget to the one that works.
+ *
  * A member that is stopped (SIGSTOP) gives nothing back: its claim counts, and the others share the rest. Who has less
  * than the fair share and can make no room waits a little, and then passes the budget rather than stand still;
  * what it uses counts.
@@ -34,11 +37,16 @@
 /* How long after a refusal a member counts as hungry. */
 #define BUDGET_HUNGRY_MS 500
 
+/* For how long a member has done nothing when it counts as idle. */
+#define BUDGET_IDLE_MS 1000
+
 struct budget {
     /* immutable after budget_init */
     struct session *session;
     struct session_process *self;
     bool (*lives)(const struct session *session, uint32_t place);
+    bool
+        pool_leaves; /* there is a device: what is compressed can leave, too. False unless set after budget_init */
 
     struct mutex lock;   /* guards the own limit's changes and: */
     uint64_t company_ms; /* when another member was seen, last */
@@ -72,6 +80,9 @@ bool budget_wait(struct budget *budget, size_t wanted, int timeout_ms);
 /* Raises the limit, come what may. */
 void budget_force(struct budget *budget, size_t limit);
 
+/* This member does something. Any thread. */
+void budget_note_active(struct budget *budget, uint64_t now_ms);
+
 /* Has the root threads of all members look at their shares. */
 void budget_wake(struct budget *budget);
 
@@ -83,8 +94,9 @@ size_t budget_leave(struct budget *budget, size_t bytes, uint64_t now_ms);
  * changed. */
 bool budget_balance(struct budget *budget, uint64_t now_ms);
 
-/* Is this member hungry? */
+/* Is this member hungry? Or idle? */
 bool budget_is_hungry(const struct budget *budget, uint64_t now_ms);
+bool budget_is_idle(const struct budget *budget, uint64_t now_ms);
 
 /* What the limit could become if this member wanted more at once: the limit if anybody is hungry, else what the others
  * leave. As of the last look; any thread. */

@@ -4,6 +4,7 @@
 #define STEP_LEAST ((size_t)256 << 10)
 #define STEP_MOST ((size_t)16 << 20)
 #define RESERVE_SHARE 16
+#define IDLE_SHARE 4 /* one in so many bytes that can leave does, at a time */
 
 struct budget_marks budget_marks_of(size_t limit)
 {
@@ -33,10 +34,26 @@ size_t budget_reserve(size_t limit)
     return limit / RESERVE_SHARE;
 }
 
-int64_t budget_demand(size_t limit, size_t used, bool hungry)
+/* The limit with which reclaim stops at `used` bytes. Each round is 13/16 nearer. */
+static size_t limit_to_come_to(size_t used)
 {
-    size_t least = budget_limit_for(used);
-    return (int64_t)(hungry ? least + max_size(used, budget_step(limit)) : least + used / 64);
+    size_t limit = used;
+    for (int round = 0; round < 8; round++) {
+        limit = used + (limit - budget_marks_of(limit).high);
+    }
+    return limit;
+}
+
+int64_t budget_demand(size_t limit, struct budget_need need)
+{
+    size_t least = budget_limit_for(need.used);
+    if (need.hungry) {
+        return (int64_t)(least + max_size(need.used, budget_step(limit)));
+    }
+    if (need.idle) {
+        return (int64_t)limit_to_come_to(need.used - min_size(need.evictable, need.used) / IDLE_SHARE);
+    }
+    return (int64_t)(least + need.used / 64);
 }
 
 static int64_t share_of(int64_t bytes, size_t n)

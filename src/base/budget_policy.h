@@ -4,7 +4,8 @@
  *
  * Fairness is max-min: no member gets more while another that wants more has less. A member that is hungry (it was
  * refused more a moment ago) wants twice what it uses, so that it takes from others what it needs soon, and not
- * everything at once; any other wants what it uses, and the room without which it would have to evict. If
+ * everything at once; any other wants what it uses, and the room without which it would have to evict. One that is idle wants
+ * somewhat less than it uses, so that bit by bit the memory of those who sleep goes to those who need it to work. If
  * all wants together are too much, there is a level: who wants less than it gets what it wants, all others get
  * the level.
  *
@@ -33,8 +34,13 @@ size_t budget_step(size_t limit);
 /* What is kept free in a tree of several members, so that a new process can start at once. */
 size_t budget_reserve(size_t limit);
 
-/* What a member that uses `used` bytes wants its limit to be. */
-int64_t budget_demand(size_t limit, size_t used, bool hungry);
+/* What a member wants its limit to be. */
+struct budget_need {
+    size_t used;
+    size_t evictable; /* of it; of interest if it is idle */
+    bool hungry, idle;
+};
+int64_t budget_demand(size_t limit, struct budget_need need);
 
 /* The level for these demands, none negative, and `bytes` to share out: sum of min(demand, level) <= bytes, and no higher
  * whole number would do. INT64_MAX if all can have what they want. */

@@ -16,7 +16,7 @@
 #include "base/types.h"
 
 #define SESSION_MAGIC 0x757a7377u
-#define SESSION_VERSION 4u
+#define SESSION_VERSION 5u
 #define SESSION_PROCESSES MEMBERS_MAX
 #define SESSION_ENVIRONMENT "UZSWAP_SESSION"
 
@@ -92,6 +92,7 @@ struct session_process {
     /* base/lending.h: the place of the member that forked this one, and one; 0 = none; and which owner of it. Atomic */
     uint32_t lender, lender_generation;
     uint64_t hungry_ms; /* when it was refused more memory, last (base/budget.h); 0 = never */
+    uint64_t active_ms; /* when it was seen to do something, last (the same); 0 = not known */
 #define X(name) uint64_t name;
     SESSION_COUNTERS(X)
 #undef X

@@ -30,6 +30,10 @@
  * evict it. */
 #define FORK_SHARE 8
 
+/* How often it is looked whether the program does anything, and how much of a CPU is nothing: one in so many parts. */
+#define ACTIVITY_MS 100
+#define IDLE_CPU_SHARE 10
+
 /* How often the shares are looked at, and while this process wants more. */
 #define BALANCE_MS 100
 #define BALANCE_HUNGRY_MS 10
@@ -41,8 +45,11 @@ static uint32_t lender, lender_generation; /* who forked this process; 0 = nobod
 static uint64_t woke_ms;                   /* when others were told of debt; the root thread's */
 static uint64_t settled_ms;                /* when this process last looked for what it has alone; the same */
 static bool shared_before;                 /* at the last look, or fork; the same */
-static uint64_t due_ms;                    /* when to look at the shares; the root thread's */
-static uint64_t patience_ms;               /* no fault waits before; atomic hint */
+static struct {
+    uint64_t looked_ms, cpu_ns, faults;
+} activity;                  /* at the last look; the same */
+static uint64_t due_ms;      /* when to look at the shares; the root thread's */
+static uint64_t patience_ms; /* no fault waits before; atomic hint */
 static bool is_forked; /* the parent, who has most to give, stands still until this process has its runtime */
 
 static bool rise(bool rose)
@@ -117,19 +124,45 @@ void tree_settle(void)
 {
     take(budget_limit_for(account_total(runtime.memory.account)));
     rise(true);
+    budget.pool_leaves = zswap_can_write_back(runtime.cache.zswap);
 }
 
 /* What was charged not by a fault, and what is no longer another's to pay for. */
 static void catch_up(uint64_t now)
 {
     size_t used = account_total(runtime.memory.account);
-    if (used > budget_marks_of(account_limit(runtime.memory.account)).high) {
+    if (!budget_is_idle(&budget, now) && used > budget_marks_of(account_limit(runtime.memory.account)).high) {
         budget_more(&budget, budget_limit_for(used), now);
     }
 }
 
+static uint64_t cpu_ns(void)
+{
+    struct timespec t = {0};
+    sys_call3(SYS_clock_gettime, CLOCK_PROCESS_CPUTIME_ID, (long)&t, 0);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* A program that computes, or comes back for what it has lost, is not idle. */
+static void look_at_activity(uint64_t now)
+{
+    struct region_stats region;
+    if (now < activity.looked_ms + ACTIVITY_MS) {
+        return;
+    }
+    region_get_stats(runtime.arena.region, &region);
+    uint64_t cpu = cpu_ns(), idle_ns = (now - activity.looked_ms) * 1000000 / IDLE_CPU_SHARE;
+    if (region.faults != activity.faults || cpu - activity.cpu_ns > idle_ns) {
+        budget_note_active(&budget, now);
+    }
+    activity.looked_ms = now;
+    activity.cpu_ns = cpu;
+    activity.faults = region.faults;
+}
+
 void tree_balance(uint64_t now)
 {
+    look_at_activity(now);
     lending_update(&lending);
     bool settles = lending_may_settle(&lending), owes = atomic_read_relaxed(&lending.account->debt) > 0;
     if (settles && now >= settled_ms + BALANCE_HUNGRY_MS) {

@@ -64,6 +64,32 @@ check 'eight processes: they used most of it' more_than "$work/eight.stats" peak
 # What is not managed: stacks, the data of libraries, the runtime's own before it counts: 1 MiB a process.
 check 'eight processes: nor did the kernel see more' [ "$highest" -le $((128 * 1024 + 10 * 1024)) ]
 
+# ---- many that sleep, and one that works
+
+cat > "$work/many.py" << 'END'
+import os, sys, time
+for _ in range(40):
+    if not os.fork():
+        own = [b'%d' % i * 100 for i in range(20000)]  # about 4 MiB
+        time.sleep(600)
+        os._exit(0)
+    time.sleep(0.05)
+work = [bytearray(b'%d' % i * 500) for i in range(40000)]  # about 90 MiB
+for turn in range(4):
+    for i, piece in enumerate(work):
+        assert piece[:1] == b'%d' % (i // 10 ** (len(str(i)) - 1))
+os.killpg(0, 15)
+END
+
+# Were all equal, each would have 3 MiB.
+many_sleepers() {
+    setsid "$UZSWAP" run --quiet --memory 128M --stats "$work/many.stats" -- python3 "$work/many.py"
+    [ $? = 143 ]
+}
+
+check 'one of forty processes works' many_sleepers
+check 'forty processes: within the budget' within_budget "$work/many.stats" 128
+
 # ---- an idle process that has all, and a hungry new one
 
 "$UZSWAP" run --quiet --memory 128M --stats "$work/fair.stats" -- sh -c '
@@ -75,8 +101,8 @@ check 'eight processes: nor did the kernel see more' [ "$highest" -le $((128 * 1
 run=$!
 # 120 MiB are shared out, the rest is kept free; a little less is used.
 check 'both get to the point' until_true 120 [ -s "$work/idle" -a -s "$work/busy" ]
-check 'an idle process and a hungry one have about half each: the hungry one' until_true 60 uses "$work/busy" 48 66
-check 'an idle process and a hungry one have about half each: the idle one' until_true 60 uses "$work/idle" 1 66
+check 'beside a process that sleeps a hungry one gets most' until_true 60 uses "$work/busy" 90 128
+check 'a process that sleeps keeps little while another is hungry' until_true 60 uses "$work/idle" 0 24
 
 kill -9 "$(cat "$work/idle")"
 check 'the room of a process that was killed goes to the other' until_true 60 uses "$work/busy" 90 128

@@ -201,6 +201,53 @@ TEST(an_idle_member_keeps_what_it_has_while_nobody_is_hungry)
     end();
 }
 
+TEST(who_sleeps_gives_to_who_is_hungry_bit_by_bit)
+{
+    begin();
+    for (int i = 0; i < 2; i++) {
+        start_one(i, TREE);
+        fill_up(i, 100 * MIB);
+        budget_note_active(&budgets[i], now);
+    }
+    now += BUDGET_IDLE_MS;
+    start_one(2, TREE);
+    for (int round = 0; round < 100; round++, now += 20) {
+        budget_note_active(&budgets[1], now); /* it works with what it has */
+        budget_note_active(&budgets[2], now);
+        touch(2, 4 * MIB);
+        for (int i = 0; i < 3; i++) {
+            int64_t before = used_by(i);
+            balance(i);
+            CHECK(i != 0 || round == 0 || used_by(i) >= before / 2);
+        }
+    }
+    CHECK(limit_of(0) <= MIB);
+    CHECK(used_by(1) >= 99 * MIB);
+    CHECK(used_by(2) >= 120 * MIB);
+    CHECK(granted() <= TREE);
+    end();
+}
+
+TEST(what_cannot_leave_is_not_asked_for)
+{
+    begin();
+    start_one(0, TREE);
+    fill_up(0, 60 * MIB);
+    account_move(account_of(0), ACCOUNT_RESIDENT, ACCOUNT_TABLES, (size_t)(20 * MIB));
+    account_move(account_of(0), ACCOUNT_RESIDENT, ACCOUNT_POOL, (size_t)(20 * MIB));
+    budget_note_active(&budgets[0], now);
+    now += BUDGET_IDLE_MS;
+    start_one(1, TREE);
+    for (int round = 0; round < 200; round++, now += 20) {
+        touch(1, 4 * MIB);
+        balance(0);
+        balance(1);
+    }
+    CHECK(used_by(0) >= 40 * MIB && used_by(0) <= 41 * MIB);
+    CHECK(high_mark(0) >= used_by(0) - (int64_t)PAGE_BYTES);
+    end();
+}
+
 TEST(the_room_of_who_dies_is_there_at_once)
 {
     begin();
@@ -346,6 +393,8 @@ int main(void)
     RUN(a_newcomer_gets_its_share_from_one_that_had_all);
     RUN(a_small_newcomer_takes_little_from_the_others);
     RUN(an_idle_member_keeps_what_it_has_while_nobody_is_hungry);
+    RUN(who_sleeps_gives_to_who_is_hungry_bit_by_bit);
+    RUN(what_cannot_leave_is_not_asked_for);
     RUN(the_room_of_who_dies_is_there_at_once);
     RUN(the_whole_budget_comes_back_once_company_is_forgotten);
     RUN(a_stopped_member_keeps_its_claim_and_the_others_share_the_rest);

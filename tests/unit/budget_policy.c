@@ -83,9 +83,22 @@ TEST(the_hungry_want_more_than_they_have_and_others_only_what_they_use)
 {
     size_t tree = (size_t)1 << 30;
     for (size_t used = 0; used < (size_t)1 << 40; used = used * 2 + MIB) {
-        int64_t plain = budget_demand(tree, used, false), hungry = budget_demand(tree, used, true);
+        int64_t plain = budget_demand(tree, (struct budget_need){.used = used}),
+                hungry = budget_demand(tree, (struct budget_need){.used = used, .hungry = true});
         CHECK(plain >= (int64_t)budget_limit_for(used));
         CHECK(hungry >= (int64_t)(2 * used) && hungry > plain);
+    }
+}
+
+TEST(the_idle_are_asked_for_a_part_of_what_can_leave)
+{
+    size_t tree = (size_t)1 << 30;
+    for (size_t used = MIB / 4; used < (size_t)1 << 40; used += used / 3) {
+        for (size_t evictable = 0; evictable <= used; evictable += used / 5) {
+            struct budget_need need = {.used = used, .evictable = evictable, .idle = true};
+            size_t high = budget_marks_of((size_t)budget_demand(tree, need)).high;
+            CHECK(high <= used - evictable / 4 + used / 1000 && high >= used - evictable / 4 - used / 1000);
+        }
     }
 }
 
@@ -98,5 +111,6 @@ int main(void)
     RUN(marks_lie_in_order_below_any_limit);
     RUN(a_limit_for_a_use_keeps_it_below_the_high_mark_and_is_not_much_more);
     RUN(the_hungry_want_more_than_they_have_and_others_only_what_they_use);
+    RUN(the_idle_are_asked_for_a_part_of_what_can_leave);
     return harness_finish();
 }
