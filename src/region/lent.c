@@ -152,7 +152,7 @@ static bool protect(struct region *r, uint64_t number, uint64_t mask)
     bool good = region_protect_pages(r, number, cluster_mask(first, last - first + 1), true) ||
                 region_protect_pages(r, number, mask, true);
     if (!good) {
-        region_protect_pages(r, number, mask, false);
+        region_protect_pages(r, number, mask & ~kept_pages_of(r, number), false);
     }
     return good;
 }
