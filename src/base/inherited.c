@@ -40,19 +40,38 @@ void inherited_fork_child(struct inherited *i)
     i->borrowed = true;
 }
 
-static void settle_word(struct inherited *i, uint64_t at, shared_pages shared, void *context)
+/* Marks pages of a word as own. Which were not. Without memory for the bits they stay as they are: then a page is paid for
+ * more than once, and never less. */
+static uint64_t mark(struct inherited *i, uint64_t at, uint64_t mask)
+{
+    uint64_t *word = mask ? sparse_get_for_write(&i->own, at) : NULL;
+    if (!word) {
+        return mask;
+    }
+    /* Acq-rel, where less would do: of two who mark a page, one counts it. */
+    return (atomic_read_relaxed(word) & mask) == mask ? 0 : mask & ~atomic_fetch_or_acq_rel(word, mask);
+}
+
+static uint64_t shared_in(struct inherited *i, uint64_t at)
+{
+    return lending_shared(i->memory->lending, i->base + at * WORD_BYTES, WORD_PAGES);
+}
+
+static size_t bytes_of(uint64_t pages)
+{
+    return (size_t)__builtin_popcountll(pages) << PAGE_SHIFT;
+}
+
+static void settle_word(struct inherited *i, uint64_t at)
 {
     uint64_t *word = sparse_get(&i->own, at), own = word ? atomic_read_relaxed(word) : 0;
-    uint64_t alone = ~own ? ~own & ~shared(context, i->base + at * WORD_BYTES, WORD_PAGES) : 0;
-    word = alone ? sparse_get_for_write(&i->own, at) : NULL;
-    if (word) {
-        /* Acq-rel: see mark. */
-        alone &= ~atomic_fetch_or_acq_rel(word, alone);
-        lending_settle(i->memory->lending, (size_t)__builtin_popcountll(alone) << PAGE_SHIFT);
+    uint64_t alone = ~own ? ~own & ~shared_in(i, at) : 0;
+    if (alone && sparse_get_for_write(&i->own, at)) {
+        lending_settle(i->memory->lending, bytes_of(mark(i, at, alone)));
     }
 }
 
-void inherited_settle(struct inherited *i, shared_pages shared, void *context)
+void inherited_settle(struct inherited *i)
 {
     unsigned left_behind = 0;
     for (int n = 0; n < SETTLE_WORDS && i->borrowed && left_behind < INHERITED_EXTENTS;) {
@@ -63,46 +82,50 @@ void inherited_settle(struct inherited *i, shared_pages shared, void *context)
             left_behind++;
             continue;
         }
-        settle_word(i, at, shared, context);
+        settle_word(i, at);
         i->settle_at = at + 1;
         n++;
     }
 }
 
-/* Marks the pages as own. How many were not. Without memory for the bits they stay as they are: then a page is paid for
- * more than once, and never less. */
-static size_t mark(struct inherited *i, const void *at, size_t bytes)
+/* The next word of pages [*page, end), and which of its pages. False at the end. */
+static bool next_word(uint64_t *page, uint64_t end, uint64_t *at, uint64_t *mask)
 {
-    uint64_t first = (uint64_t)((const char *)at - i->base) >> PAGE_SHIFT;
-    uint64_t end = round_up((size_t)((const char *)at - i->base) + bytes, PAGE_BYTES) >> PAGE_SHIFT;
-    size_t marked = 0;
-    for (uint64_t page = first; page < end;) {
-        unsigned bit = (unsigned)(page % WORD_PAGES);
-        unsigned count = (unsigned)min_size(WORD_PAGES - bit, end - page);
-        uint64_t mask = (count < WORD_PAGES ? (1ull << count) - 1 : ~0ull) << bit;
-        uint64_t *word = sparse_get_for_write(&i->own, page / WORD_PAGES);
-        uint64_t before = 0;
-        /* Acq-rel, where less would do: of two who mark a page, one counts it. */
-        if (word && (atomic_read_relaxed(word) & mask) != mask) {
-            before = atomic_fetch_or_acq_rel(word, mask);
-        } else if (word) {
-            before = mask;
-        }
-        marked += (size_t)__builtin_popcountll(mask & ~before);
-        page += count;
+    if (*page >= end) {
+        return false;
     }
-    return marked;
+    unsigned bit = (unsigned)(*page % WORD_PAGES);
+    unsigned count = (unsigned)min_size(WORD_PAGES - bit, end - *page);
+    *at = *page / WORD_PAGES;
+    *mask = bit_mask(bit, count);
+    *page += count;
+    return true;
+}
+
+static uint64_t page_of(const struct inherited *i, const char *at)
+{
+    return (uint64_t)(at - i->base) >> PAGE_SHIFT;
 }
 
 void inherited_note_fresh(struct inherited *i, const void *at, size_t bytes)
 {
-    mark(i, at, bytes);
+    uint64_t page = page_of(i, at), end = page_of(i, (const char *)at + bytes + PAGE_BYTES - 1), word, mask;
+    while (next_word(&page, end, &word, &mask)) {
+        mark(i, word, mask);
+    }
 }
 
 void inherited_note_end(struct inherited *i, const void *at, size_t bytes)
 {
-    size_t pages = mark(i, at, bytes);
-    if (pages) {
-        lending_end(i->memory->lending, pages << PAGE_SHIFT, pages << PAGE_SHIFT);
+    struct lending *lending = i->memory->lending;
+    uint64_t page = page_of(i, at), end = page_of(i, (const char *)at + bytes + PAGE_BYTES - 1), word, mask;
+    while (next_word(&page, end, &word, &mask)) {
+        uint64_t ended = mark(i, word, mask), shared = ended ? ended & shared_in(i, word) : 0;
+        if (ended && i->borrowed) {
+            lending_end(lending, bytes_of(shared), bytes_of(shared));
+            lending_settle(lending, bytes_of(ended & ~shared));
+        } else if (ended) {
+            lending_end(lending, bytes_of(shared), bytes_of(ended)); /* borrowed, perhaps */
+        }
     }
 }

@@ -36,9 +36,6 @@ struct inherited {
     uint64_t settle_at;        /* the same */
 };
 
-/* Of the `n` <= 64 pages from `at` on, those that are not there, or perhaps another process's, too; one bit each. */
-typedef uint64_t (*shared_pages)(void *context, const void *at, unsigned n);
-
 /* For [base, base + bytes). 0 or -ENOMEM. */
 int inherited_init(struct inherited *i, struct memory *memory, const void *base, size_t bytes);
 void inherited_destroy(struct inherited *i);
@@ -49,7 +46,7 @@ void inherited_begin(struct inherited *i, const struct inherited_extent *extents
 void inherited_fork_child(struct inherited *i);
 
 /* Looks for pages that are no longer another process's, a step at a time. */
-void inherited_settle(struct inherited *i, shared_pages shared, void *context);
+void inherited_settle(struct inherited *i);
 
 /* The next two if lending_is_active: from any thread. */
 void inherited_note_fresh(struct inherited *i, const void *at, size_t bytes);

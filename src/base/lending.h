@@ -25,8 +25,8 @@
  * lender is dead, and so the credit does not count; or it has ended the lending of this page after that fork, and
  * its debt has one more. That unit goes only when a holder settles, which pays from then on, or when nobody
  * borrows. Debt need not be more than all credit of those who borrow from this process. What they pay too much, until
- * the last borrower dies: a page that a lender has copied, and of which then one of several borrowers dies; memory of
- * the runtime, where the kernel is not asked, that both have written.
+ * the last borrower dies: a page that a lender has copied, and of which then one of several borrowers dies; one that both
+ * have copied at the same moment, or that a child copied before it could ask.
  */
 #ifndef UZSWAP_BASE_LENDING_H
 #define UZSWAP_BASE_LENDING_H
@@ -39,12 +39,20 @@ struct lending {
     uint32_t place, generation;
     uint32_t lends; /* 1 while anybody may borrow; atomic */
     bool (*lives)(const struct session *session, uint32_t place);
+    /* What the kernel says: of the `n` <= 64 pages from `at` on, those that are not there, or another process's, too; one bit
+     * each. NULL: it cannot be asked. */
+    uint64_t (*shared)(const void *at, unsigned n);
 };
 
 /* Is there anything to keep books on? Relaxed: it begins at a fork, with all threads at rest. */
 static inline bool lending_is_active(const struct lending *l)
 {
     return l && (atomic_read_relaxed(&l->lends) || atomic_read_relaxed(&l->account->credit) > 0);
+}
+
+static inline uint64_t lending_shared(const struct lending *l, const void *at, unsigned n)
+{
+    return l->shared ? l->shared(at, n) : ~0ull;
 }
 
 /* This process is member `place` of that generation, and `lender` and its generation are of who forked it (place + 1; 0:

@@ -37,6 +37,12 @@ static inline size_t round_up(size_t n, size_t unit)
     return (n + unit - 1) / unit * unit;
 }
 
+/* `count` <= 64 bits from bit `first` on. */
+static inline uint64_t bit_mask(unsigned first, unsigned count)
+{
+    return (count < 64 ? (1ull << count) - 1 : ~0ull) << first;
+}
+
 static inline size_t min_size(size_t a, size_t b)
 {
     return a < b ? a : b;

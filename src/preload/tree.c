@@ -39,7 +39,7 @@
 #define BALANCE_HUNGRY_MS 10
 
 static struct budget budget;
-static struct lending lending = {.lives = session_is_alive};
+static struct lending lending = {.lives = session_is_alive, .shared = shared_pages_of};
 static size_t lent;                        /* at the fork under way */
 static uint32_t lender, lender_generation; /* who forked this process; 0 = nobody of this session */
 static uint64_t woke_ms;                   /* when others were told of debt; the root thread's */
@@ -85,14 +85,7 @@ static size_t over(void *context)
     return used > most ? used - most : 0;
 }
 
-static uint64_t shared(void *context, const void *at, unsigned n)
-{
-    (void)context;
-    return shared_pages_of(at, n);
-}
-
-const struct region_budget tree_budget = {
-    .more = more, .wait = wait_for_more, .over = over, .shared = shared};
+const struct region_budget tree_budget = {.more = more, .wait = wait_for_more, .over = over};
 
 /* The limit becomes `limit` in any case: a process that has no room to start in passes the budget. */
 static void take(size_t limit)
@@ -233,7 +226,7 @@ void tree_fork_child(void)
     is_forked = shared_before = true;
     lender = lending.place + 1;
     lender_generation = lending.generation;
-    lending = (struct lending){.account = account, .lives = session_is_alive};
+    lending = (struct lending){.account = account, .lives = session_is_alive, .shared = shared_pages_of};
     runtime.memory.account = account;
     account->limit = account->credit = account->debt = account->total = 0;
     for (int kind = 0; kind < ACCOUNT_KINDS; kind++) {

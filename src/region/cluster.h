@@ -23,12 +23,6 @@
 #define CLUSTER_PAGES 64u
 #define CLUSTER_BYTES (CLUSTER_PAGES * PAGE_BYTES)
 
-/* A bit mask of `count` pages from page `first` of a cluster on. */
-static inline uint64_t cluster_mask(unsigned first, unsigned count)
-{
-    return (count >= CLUSTER_PAGES ? ~0ull : (1ull << count) - 1) << first;
-}
-
 /* Takes the first run of set bits off *mask. False if there is none. */
 static inline bool mask_next_run(uint64_t *mask, unsigned *first, unsigned *count)
 {
@@ -38,7 +32,7 @@ static inline bool mask_next_run(uint64_t *mask, unsigned *first, unsigned *coun
     *first = (unsigned)__builtin_ctzll(*mask);
     uint64_t rest = ~(*mask >> *first);
     *count = rest ? (unsigned)__builtin_ctzll(rest) : CLUSTER_PAGES;
-    *mask &= ~cluster_mask(*first, *count);
+    *mask &= ~bit_mask(*first, *count);
     return true;
 }
 

@@ -75,7 +75,7 @@ static uint64_t copy_pages(struct copying *c, unsigned first, unsigned count)
         userfault_copy(&c->region->userfault, target_of(c, first), source_of(c, first), count * PAGE_BYTES,
                        false, &done);
         unsigned n = (unsigned)(done >> PAGE_SHIFT);
-        copied |= n ? cluster_mask(first, n) : 0;
+        copied |= n ? bit_mask(first, n) : 0;
         if (n < count) { /* a page stopped it */
             copied |= copy_past_protection(c, first + n) ? 1ull << (first + n) : 0;
             n++;
@@ -93,7 +93,7 @@ static uint64_t drop_pages(struct copying *c, uint64_t copied)
     unsigned first, count;
     while (mask_next_run(&copied, &first, &count)) {
         if (!sys_madvise(source_of(c, first), count * PAGE_BYTES, MADV_DONTNEED)) {
-            dropped |= cluster_mask(first, count);
+            dropped |= bit_mask(first, count);
         } else {
             sys_madvise(target_of(c, first), count * PAGE_BYTES, MADV_DONTNEED);
         }
@@ -105,7 +105,7 @@ static void copy_run(struct copying *c, unsigned first, unsigned count)
 {
     struct region *r = c->region;
     unsigned char *from = source_of(c, first);
-    uint64_t mask = cluster_mask(first, count);
+    uint64_t mask = bit_mask(first, count);
     if (!r->userfault.has_protect || userfault_protect(&r->userfault, from, count * PAGE_BYTES, true)) {
         return;
     }

@@ -77,7 +77,7 @@ static void move_span(struct eviction *e, unsigned first, unsigned count, uint64
         }
         unsigned n = move_some(e, first, count, &error);
         if (n) {
-            e->moved |= cluster_mask(first, n) & wanted;
+            e->moved |= bit_mask(first, n) & wanted;
         } else if (error == -EAGAIN && passing++ < 3) {
             sys_yield();
         } else if (error == -EINVAL && count > 1) {

@@ -48,11 +48,11 @@ static int fill_locked(struct region *r, struct cluster *cluster, uint64_t page,
     int error;
     uint64_t before = atomic_read_relaxed(&cluster->resident);
     if (!protect) {
-        kept_forget(r, page / CLUSTER_PAGES, cluster_mask(page % CLUSTER_PAGES, count));
+        kept_forget(r, page / CLUSTER_PAGES, bit_mask(page % CLUSTER_PAGES, count));
     }
     account_charge(r->account, ACCOUNT_RESIDENT, count * PAGE_BYTES);
     unsigned in = copy_in(r, page, count, from, protect, &error);
-    uint64_t mask = in ? cluster_mask(page % CLUSTER_PAGES, in) : 0;
+    uint64_t mask = in ? bit_mask(page % CLUSTER_PAGES, in) : 0;
     /* Release: who sees the bit without the lock may rely on the page being there. */
     atomic_set_release(&cluster->resident, before | mask);
     unsigned new_pages = (unsigned)__builtin_popcountll(mask & ~before);
@@ -95,7 +95,7 @@ int fill_zeros(struct region *r, uint64_t page, unsigned count)
     SCOPED_LOCK(cluster_lock(r, number));
     uint64_t used =
         atomic_read_relaxed(&cluster->resident) | atomic_read_relaxed(&cluster->out) | cluster->foreign;
-    uint64_t mask = cluster_mask(page % CLUSTER_PAGES, count) & ~used;
+    uint64_t mask = bit_mask(page % CLUSTER_PAGES, count) & ~used;
     unsigned first, run;
     int error = 0;
     while (!error && mask_next_run(&mask, &first, &run)) {

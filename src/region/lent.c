@@ -32,12 +32,12 @@ uint64_t lent_pages_of(struct region *r, uint64_t number)
 
 uint64_t lent_pages_shared(struct region *r, uint64_t number, uint64_t mask)
 {
-    const struct region_budget *b = r->options.budget;
+    struct lending *lending = r->memory->lending;
     mask &= lent_pages_of(r, number);
-    if (!mask || !b || !lending_is_active(r->memory->lending)) {
+    if (!mask || !lending_is_active(lending)) {
         return 0;
     }
-    return mask & b->shared(r->options.context, page_address(r, number * CLUSTER_PAGES), CLUSTER_PAGES);
+    return mask & lending_shared(lending, page_address(r, number * CLUSTER_PAGES), CLUSTER_PAGES);
 }
 
 static size_t bytes_of(uint64_t mask)
@@ -138,7 +138,7 @@ void region_settle(struct region *r)
         settle_cluster(r, number++);
     }
     r->settle_at = number < r->lent.slots_total ? number : 0;
-    inherited_settle(zswap_inherited(r->zswap), r->options.budget->shared, r->options.context);
+    inherited_settle(zswap_inherited(r->zswap));
     rwlock_read_unlock(&r->layout);
 }
 
@@ -149,7 +149,7 @@ void region_settle(struct region *r)
 static bool protect(struct region *r, uint64_t number, uint64_t mask)
 {
     unsigned first = (unsigned)__builtin_ctzll(mask), last = 63 - (unsigned)__builtin_clzll(mask);
-    bool good = region_protect_pages(r, number, cluster_mask(first, last - first + 1), true) ||
+    bool good = region_protect_pages(r, number, bit_mask(first, last - first + 1), true) ||
                 region_protect_pages(r, number, mask, true);
     if (!good) {
         region_protect_pages(r, number, mask & ~kept_pages_of(r, number), false);

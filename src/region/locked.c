@@ -38,7 +38,7 @@ static uint64_t first_part(uint64_t page, uint64_t end, uint64_t *next)
     uint64_t index = page % CLUSTER_PAGES;
     uint64_t count = min_size(CLUSTER_PAGES - index, end - page);
     *next = page + count;
-    return cluster_mask((unsigned)index, (unsigned)count);
+    return bit_mask((unsigned)index, (unsigned)count);
 }
 
 static void count_locked(struct region *r, uint64_t before, uint64_t after)

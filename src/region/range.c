@@ -36,7 +36,7 @@ static bool next_piece(struct region *r, uint64_t *page, uint64_t end, struct pi
     }
     uint64_t cluster_end = (number + 1) * CLUSTER_PAGES;
     uint64_t to = end < cluster_end ? end : cluster_end;
-    *piece = (struct piece){number, cluster_mask((unsigned)(from % CLUSTER_PAGES), (unsigned)(to - from))};
+    *piece = (struct piece){number, bit_mask((unsigned)(from % CLUSTER_PAGES), (unsigned)(to - from))};
     *page = to;
     return true;
 }
@@ -128,9 +128,9 @@ static int set_foreign(struct region *r, uint64_t first, uint64_t count, bool fo
         struct cluster *cluster =
             foreign ? sparse_get_for_write(&r->clusters, number) : region_cluster(r, number);
         if (cluster && foreign) {
-            cluster->foreign |= cluster_mask(index, pages);
+            cluster->foreign |= bit_mask(index, pages);
         } else if (cluster) {
-            cluster->foreign &= ~cluster_mask(index, pages);
+            cluster->foreign &= ~bit_mask(index, pages);
         } else if (foreign) {
             return -ENOMEM;
         }

@@ -26,8 +26,6 @@ struct region_budget {
     bool (*wait)(void *context, size_t limit);
     /* How far all together are above the budget. */
     size_t (*over)(void *context);
-    /* Of `n` <= 64 pages, those that other processes may have, too; one bit each. Asked while a fork shares pages. */
-    uint64_t (*shared)(void *context, const void *at, unsigned n);
 };
 
 struct region_options {

@@ -11,12 +11,12 @@ static struct memory memory = {.account = &account};
 
 TEST(mask_covers_the_pages_asked_for)
 {
-    CHECK(cluster_mask(0, 1) == 1);
-    CHECK(cluster_mask(63, 1) == 1ull << 63);
-    CHECK(cluster_mask(0, 64) == ~0ull);
-    CHECK(cluster_mask(0, 0) == 0);
-    CHECK(cluster_mask(8, 8) == 0xff00);
-    CHECK(cluster_mask(1, 63) == ~1ull);
+    CHECK(bit_mask(0, 1) == 1);
+    CHECK(bit_mask(63, 1) == 1ull << 63);
+    CHECK(bit_mask(0, 64) == ~0ull);
+    CHECK(bit_mask(0, 0) == 0);
+    CHECK(bit_mask(8, 8) == 0xff00);
+    CHECK(bit_mask(1, 63) == ~1ull);
 }
 
 TEST(runs_are_found_in_order)
@@ -45,8 +45,8 @@ TEST(runs_of_random_masks_add_up)
         unsigned first, count, end = 0, runs = 0;
         while (mask_next_run(&rest, &first, &count)) {
             CHECK(count && first + count <= 64 && (!runs || first > end));
-            CHECK(!(sum & cluster_mask(first, count)));
-            sum |= cluster_mask(first, count);
+            CHECK(!(sum & bit_mask(first, count)));
+            sum |= bit_mask(first, count);
             end = first + count;
             runs++;
         }

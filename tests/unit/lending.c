@@ -331,9 +331,8 @@ TEST(inherited_pages_are_counted_once)
 static const char *looked_at;
 static unsigned looks;
 
-static uint64_t first_is_alone(void *context, const void *at, unsigned n)
+static uint64_t first_is_alone(const void *at, unsigned n)
 {
-    (void)context;
     CHECK_EQUAL(n, 64);
     looks++;
     looked_at = at;
@@ -348,22 +347,22 @@ TEST(who_settles_looks_only_where_memory_was)
                                                {base + 300 * PAGE_BYTES, 0},
                                                {base + 640 * PAGE_BYTES, 65 * PAGE_BYTES}};
     account = (struct account){0};
-    lending = (struct lending){.account = &account};
+    lending = (struct lending){.account = &account, .shared = first_is_alone};
     CHECK_EQUAL(inherited_init(&i, &memory, base, 1000 * PAGE_BYTES), 0);
     inherited_begin(&i, extents, 3);
     looks = 0;
-    inherited_settle(&i, first_is_alone, NULL); /* who has lent has nothing to settle */
+    inherited_settle(&i); /* who has lent has nothing to settle */
     CHECK_EQUAL(looks, 0);
     inherited_fork_child(&i);
     account_give_credit(&account, 10 * PAGE_BYTES);
-    inherited_settle(&i, first_is_alone, NULL);
+    inherited_settle(&i);
     CHECK_EQUAL(account.credit, 7 * PAGE_BYTES);
     CHECK_EQUAL(looks, 3);
     CHECK(looked_at == base + 704 * PAGE_BYTES);
     inherited_begin(&i, NULL, 0);
     inherited_fork_child(&i);
     looks = 0;
-    inherited_settle(&i, first_is_alone, NULL);
+    inherited_settle(&i);
     CHECK_EQUAL(looks, 0);
     account_end_credit(&account, SIZE_MAX / 2);
     inherited_destroy(&i);

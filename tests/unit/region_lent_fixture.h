@@ -11,11 +11,10 @@
 
 static struct lending lending;
 
-static inline uint64_t shared_by_pagemap(void *context, const void *at, unsigned n)
+static inline uint64_t shared_by_pagemap(const void *at, unsigned n)
 {
     uint64_t entries[64], shared = 0;
     int fd = open("/proc/self/pagemap", O_RDONLY);
-    (void)context;
     REQUIRE(pread(fd, entries, n * 8, (off_t)((uintptr_t)at / PAGE_BYTES * 8)) == (ssize_t)(n * 8));
     close(fd);
     for (unsigned i = 0; i < n; i++) {
@@ -37,8 +36,7 @@ static inline size_t not_over(void *context)
     return 0;
 }
 
-static const struct region_budget lending_budget = {
-    .more = no_more, .wait = no_more, .over = not_over, .shared = shared_by_pagemap};
+static const struct region_budget lending_budget = {.more = no_more, .wait = no_more, .over = not_over};
 
 static inline bool all_live(const struct session *session, uint32_t place)
 {
@@ -62,7 +60,7 @@ static inline void borrow_all(struct fixture *f)
     account_copy(account, &f->account);
     account_give_credit(account, lent);
     f->memory.account = f->region->account = account;
-    lending = (struct lending){.lives = all_live};
+    lending = (struct lending){.lives = all_live, .shared = shared_by_pagemap};
     lending_join(&lending, session, 1, 1, 0);
 }
 
@@ -71,7 +69,7 @@ static inline void begin_to_lend(struct fixture *f)
     struct fixture_options o = roomy;
     REQUIRE(session_create_private(&session) == 0);
     session->places = 2;
-    lending = (struct lending){.lives = all_live, .account = &f->account};
+    lending = (struct lending){.lives = all_live, .shared = shared_by_pagemap, .account = &f->account};
     o.lending = &lending;
     o.shares = &lending_budget;
     fixture_open(f, o);
