@@ -21,11 +21,11 @@
 
 /* What one look at the members finds. */
 struct look {
-    size_t n;       /* living members; demands[0] is the own */
+    size_t n;       /* living members; wants[0] is the own */
     int64_t used;   /* by all */
     int64_t claims; /* of the others */
     bool others_hungry;
-    int64_t demands[SESSION_PROCESSES];
+    struct budget_want wants[SESSION_PROCESSES];
 };
 
 static bool is_recent(uint64_t then, uint64_t now, uint64_t span)
@@ -113,13 +113,14 @@ static void look_around(struct budget *b, uint64_t now, int64_t own_demand, stru
     look->used = used_by(b, b->self);
     look->claims = 0;
     look->others_hungry = false;
-    look->demands[0] = own_demand;
+    look->wants[0] = (struct budget_want){own_demand, lending_borrowed(b->session, b->self, b->lives)};
     for (uint32_t place = 0; (p = next_member(b->session, b->lives, b->self, &place));) {
         struct budget_need need = need_of(b, p, now);
         look->used += (int64_t)need.used;
         look->claims += claim_of(b, p);
         look->others_hungry |= need.hungry;
-        look->demands[look->n++] = budget_demand(most, need);
+        look->wants[look->n++] =
+            (struct budget_want){budget_demand(most, need), lending_borrowed(b->session, p, b->lives)};
     }
     atomic_raise_relaxed(&b->session->peak, look->used);
     atomic_set_relaxed(&b->members, (uint32_t)look->n);
@@ -142,8 +143,8 @@ static int64_t smaller(int64_t a, int64_t b)
 
 static int64_t fair_share(struct budget *b, uint64_t now, const struct look *look)
 {
-    int64_t level = budget_level(look->demands, look->n, b->self->account.most - reserve_of(b, now));
-    return b->share = smaller(look->demands[0], level);
+    int64_t bytes = b->self->account.most - reserve_of(b, now);
+    return b->share = budget_part(look->wants[0], budget_level(look->wants, look->n, bytes), look->n, bytes);
 }
 
 /* Raises the limit if the sum allows it. True if it did. */

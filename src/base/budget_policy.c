@@ -4,7 +4,8 @@
 #define STEP_LEAST ((size_t)256 << 10)
 #define STEP_MOST ((size_t)16 << 20)
 #define RESERVE_SHARE 16
-#define IDLE_SHARE 4 /* one in so many bytes that can leave does, at a time */
+#define LEAST_SHARE 8 /* of an equal part, for who has borrowed much */
+#define IDLE_SHARE 4  /* one in so many bytes that can leave does, at a time */
 
 struct budget_marks budget_marks_of(size_t limit)
 {
@@ -56,27 +57,39 @@ int64_t budget_demand(size_t limit, struct budget_need need)
     return (int64_t)(least + need.used / 64);
 }
 
-static int64_t share_of(int64_t bytes, size_t n)
+int64_t budget_part(struct budget_want want, int64_t level, size_t n, int64_t bytes)
 {
-    return bytes > 0 ? bytes / (int64_t)n : 0;
+    int64_t least = bytes > 0 ? bytes / LEAST_SHARE / (int64_t)n : 0, part = level - want.borrowed;
+    part = part > least ? part : least;
+    return want.demand < part ? want.demand : part;
 }
 
-/* The level only rises from one round to the next, and with it who is below; so there are at most n rounds. */
-int64_t budget_level(const int64_t demands[], size_t n, int64_t bytes)
+static int64_t shared_out(const struct budget_want wants[], size_t n, int64_t level, int64_t bytes)
 {
-    int64_t level = -1, next = n ? share_of(bytes, n) : INT64_MAX;
-    while (next != level) {
-        int64_t rest = bytes;
-        size_t above = 0;
-        level = next;
-        for (size_t i = 0; i < n; i++) {
-            if (demands[i] > level) {
-                above++;
-            } else {
-                rest -= demands[i];
-            }
-        }
-        next = above ? share_of(rest, above) : INT64_MAX;
+    int64_t sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += budget_part(wants[i], level, n, bytes);
     }
-    return level;
+    return sum;
+}
+
+int64_t budget_level(const struct budget_want wants[], size_t n, int64_t bytes)
+{
+    if (shared_out(wants, n, INT64_MAX, bytes) <= bytes) {
+        return INT64_MAX;
+    }
+    int64_t fits = 0, too_much = 1;
+    for (size_t i = 0; i < n; i++) {
+        int64_t all = wants[i].demand + wants[i].borrowed;
+        too_much = all > too_much ? all : too_much;
+    }
+    while (too_much - fits > 1) {
+        int64_t level = fits + (too_much - fits) / 2;
+        if (shared_out(wants, n, level, bytes) <= bytes) {
+            fits = level;
+        } else {
+            too_much = level;
+        }
+    }
+    return fits;
 }

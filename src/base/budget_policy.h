@@ -9,6 +9,9 @@
  * all wants together are too much, there is a level: who wants less than it gets what it wants, all others get
  * the level.
  *
+ * What counts under the level is what each has, paid for or borrowed (lending.h). Were it what each pays, a parent would have to
+ * give up for its child what it pays for both, and could not: a page that is shared is not freed by one.
+ *
  *     |        ____ level ____            wants    A 2, B 9, C 7 of 14
  *     |       | ##   ##  |                level    6
  *     |  A    | B    C   |                get      A 2, B 6, C 6
@@ -42,8 +45,17 @@ struct budget_need {
 };
 int64_t budget_demand(size_t limit, struct budget_need need);
 
-/* The level for these demands, none negative, and `bytes` to share out: sum of min(demand, level) <= bytes, and no higher
- * whole number would do. INT64_MAX if all can have what they want. */
-int64_t budget_level(const int64_t demands[], size_t n, int64_t bytes);
+/* What a member wants for itself, and what it has that another pays for. */
+struct budget_want {
+    int64_t demand, borrowed;
+};
+
+/* The highest level with which the parts of `n` members, of which no number is negative, are `bytes` together, or less. INT64_MAX if
+ * all can have what they want. */
+int64_t budget_level(const struct budget_want wants[], size_t n, int64_t bytes);
+
+/* What a member gets: what it wants, or so much that with what it has borrowed it comes to the level; but an eighth of an
+ * equal part of the `bytes` in any case. */
+int64_t budget_part(struct budget_want want, int64_t level, size_t n, int64_t bytes);
 
 #endif

@@ -96,6 +96,13 @@ void lending_update(struct lending *l)
     }
 }
 
+int64_t lending_borrowed(const struct session *s, const struct session_process *p,
+                         bool (*lives)(const struct session *, uint32_t))
+{
+    int64_t credit = atomic_read_relaxed(&p->account.credit);
+    return credit > 0 && lender_lives(s, p, lives) ? credit : 0;
+}
+
 size_t lending_used(const struct session *s, const struct session_process *p,
                     bool (*lives)(const struct session *, uint32_t))
 {

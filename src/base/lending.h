@@ -73,6 +73,10 @@ bool lending_may_settle(const struct lending *l);
 /* Looks who has died. In the root thread, now and then. */
 void lending_update(struct lending *l);
 
+/* What the process has that another one pays for. */
+int64_t lending_borrowed(const struct session *session, const struct session_process *p,
+                         bool (*lives)(const struct session *, uint32_t));
+
 /* What the process uses: its account's total, and its credit if the lender is dead. */
 size_t lending_used(const struct session *session, const struct session_process *p,
                     bool (*lives)(const struct session *, uint32_t));

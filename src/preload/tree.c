@@ -28,7 +28,7 @@
 
 /* One in so many bytes of the budget is for a child to begin with: what it shares with its parent can leave only where both
  * evict it. */
-#define FORK_SHARE 8
+#define FORK_SHARE 32
 
 /* How often it is looked whether the program does anything, and how much of a CPU is nothing: one in so many parts. */
 #define ACTIVITY_MS 100
@@ -52,10 +52,17 @@ static uint64_t due_ms;      /* when to look at the shares; the root thread's */
 static uint64_t patience_ms; /* no fault waits before; atomic hint */
 static bool is_forked; /* the parent, who has most to give, stands still until this process has its runtime */
 
+/* The pool may have its part of what is borrowed, too: to write that out would free nothing. */
+static void set_limit(void)
+{
+    int64_t borrowed = lending_borrowed(runtime.session, runtime.process, session_is_alive);
+    region_set_limit(runtime.arena.region, budget_reach(&budget) + (size_t)borrowed);
+}
+
 static bool rise(bool rose)
 {
     if (rose) {
-        region_set_limit(runtime.arena.region, budget_reach(&budget));
+        set_limit();
     }
     return rose;
 }
@@ -173,7 +180,7 @@ void tree_balance(uint64_t now)
     }
     budget_balance(&budget, now);
     catch_up(now);
-    region_set_limit(runtime.arena.region, budget_reach(&budget));
+    set_limit();
     due_ms =
         now + (uint64_t)(settles || owes || budget_is_hungry(&budget, now) ? BALANCE_HUNGRY_MS : BALANCE_MS);
 }
@@ -195,7 +202,7 @@ void tree_fork_make_room(void)
     size_t bytes =
         budget_limit_for(account_bytes(account, ACCOUNT_TABLES)) + (size_t)account->most / FORK_SHARE;
     size_t limit = budget_leave(&budget, bytes, clock_ms());
-    region_set_limit(runtime.arena.region, budget_reach(&budget));
+    set_limit();
     size_t most = budget_marks_of(limit).hard;
     if (account_total(account) > most) {
         region_reclaim(runtime.arena.region, most);

@@ -3,6 +3,7 @@
 #include "base/budget.h"
 
 #include "base/budget_policy.h"
+#include "base/lending.h"
 #include "tests/harness.h"
 
 #define MIB ((int64_t)1 << 20)
@@ -248,6 +249,54 @@ TEST(what_cannot_leave_is_not_asked_for)
     end();
 }
 
+/* Member `child` shares all that `parent` has. */
+static void fork_one(int parent, int child)
+{
+    start_one(child, account_of(parent)->most);
+    session->processes[child].lender = (uint32_t)parent + 1;
+    account_charge(account_of(child), ACCOUNT_RESIDENT, (size_t)used_by(parent));
+    account_give_credit(account_of(child), (size_t)used_by(parent));
+}
+
+TEST(a_parent_need_not_give_its_child_what_both_share)
+{
+    begin();
+    start_one(0, TREE);
+    fill_up(0, 200 * MIB);
+    fork_one(0, 1);
+    for (int round = 0; round < 60; round++, now += 20) {
+        for (int i = 0; i < 2; i++) {
+            touch(i, 4 * MIB);
+            balance(i);
+            CHECK(used_by(0) >= 200 * MIB);
+        }
+    }
+    /* Each has for itself, paid for or borrowed, the same. */
+    CHECK(limit_of(0) >= 210 * MIB && limit_of(0) <= 220 * MIB);
+    CHECK(limit_of(1) >= 15 * MIB && limit_of(1) <= 30 * MIB);
+    CHECK(granted() <= TREE);
+    alive[0] = false; /* what was borrowed is the child's to pay for */
+    CHECK(limit_of(1) < (int64_t)lending_used(session, &session->processes[1], lives));
+    end();
+}
+
+TEST(who_has_borrowed_much_still_gets_something_to_work_with)
+{
+    begin();
+    start_one(0, TREE);
+    fill_up(0, 200 * MIB);
+    fork_one(0, 1);
+    for (int i = 2; i < 8; i++) {
+        start_one(i, TREE);
+    }
+    press(60);
+    for (int i = 0; i < 8; i++) {
+        CHECK(limit_of(i) >= TREE / 80 && limit_of(i) <= TREE / 6);
+    }
+    CHECK(granted() <= TREE);
+    end();
+}
+
 TEST(the_room_of_who_dies_is_there_at_once)
 {
     begin();
@@ -395,6 +444,8 @@ int main(void)
     RUN(an_idle_member_keeps_what_it_has_while_nobody_is_hungry);
     RUN(who_sleeps_gives_to_who_is_hungry_bit_by_bit);
     RUN(what_cannot_leave_is_not_asked_for);
+    RUN(a_parent_need_not_give_its_child_what_both_share);
+    RUN(who_has_borrowed_much_still_gets_something_to_work_with);
     RUN(the_room_of_who_dies_is_there_at_once);
     RUN(the_whole_budget_comes_back_once_company_is_forgotten);
     RUN(a_stopped_member_keeps_its_claim_and_the_others_share_the_rest);

@@ -6,23 +6,23 @@
 #define MIB ((size_t)1 << 20)
 
 /* What all get together under a level. */
-static int64_t shared_out(const int64_t demands[], size_t n, int64_t level)
+static int64_t shared_out(const struct budget_want wants[], size_t n, int64_t level, int64_t bytes)
 {
     int64_t sum = 0;
     for (size_t i = 0; i < n; i++) {
-        sum += demands[i] < level ? demands[i] : level;
+        sum += budget_part(wants[i], level, n, bytes);
     }
     return sum;
 }
 
 /* Deals whole numbers out, each round one to everybody who still wants, while there is one for each. */
-static int64_t naive_level(const int64_t demands[], size_t n, int64_t bytes)
+static int64_t naive_level(const struct budget_want wants[], size_t n, int64_t bytes)
 {
     for (int64_t level = 0;; level++) {
-        if (shared_out(demands, n, level) == shared_out(demands, n, INT64_MAX)) {
+        if (shared_out(wants, n, level, bytes) == shared_out(wants, n, INT64_MAX, bytes)) {
             return INT64_MAX;
         }
-        if (shared_out(demands, n, level + 1) > bytes) {
+        if (shared_out(wants, n, level + 1, bytes) > bytes) {
             return level;
         }
     }
@@ -30,35 +30,56 @@ static int64_t naive_level(const int64_t demands[], size_t n, int64_t bytes)
 
 TEST(all_get_what_they_want_if_there_is_enough)
 {
-    int64_t demands[] = {5, 0, 7};
-    CHECK_EQUAL(budget_level(demands, 3, 12), INT64_MAX);
-    CHECK_EQUAL(budget_level(demands, 0, 12), INT64_MAX);
+    struct budget_want wants[] = {{5, 0}, {0, 9}, {7, 3}};
+    CHECK_EQUAL(budget_level(wants, 3, 12), INT64_MAX);
+    CHECK_EQUAL(budget_level(wants, 0, 12), INT64_MAX);
 }
 
 TEST(who_wants_little_gets_it_and_the_others_share_the_rest)
 {
-    int64_t demands[] = {2, 9, 7};
-    CHECK_EQUAL(budget_level(demands, 3, 14), 6);
+    struct budget_want wants[] = {{2, 0}, {9, 0}, {7, 0}};
+    CHECK_EQUAL(budget_level(wants, 3, 14), 6);
+}
+
+TEST(what_is_borrowed_counts_as_if_it_were_paid_for)
+{
+    struct budget_want wants[] = {{90, 0}, {90, 40}};
+    int64_t level = budget_level(wants, 2, 100);
+    CHECK_EQUAL(level, 70);
+    CHECK_EQUAL(budget_part(wants[0], level, 2, 100), 70);
+    CHECK_EQUAL(budget_part(wants[1], level, 2, 100), 30);
+}
+
+TEST(who_has_borrowed_much_gets_an_eighth_of_an_equal_part)
+{
+    struct budget_want wants[] = {{90, 0}, {90, 400}, {90, 0}, {90, 0}};
+    int64_t level = budget_level(wants, 4, 160);
+    CHECK_EQUAL(level, 51); /* 160 - 5 to three */
+    CHECK_EQUAL(budget_part(wants[1], level, 4, 160), 5);
 }
 
 TEST(nothing_to_share_is_a_level_of_zero)
 {
-    int64_t demands[] = {2, 9};
-    CHECK_EQUAL(budget_level(demands, 2, 0), 0);
-    CHECK_EQUAL(budget_level(demands, 2, -5), 0);
+    struct budget_want wants[] = {{2, 0}, {9, 0}};
+    CHECK_EQUAL(budget_level(wants, 2, 0), 0);
+    CHECK_EQUAL(budget_level(wants, 2, -5), 0);
 }
 
 TEST(the_level_is_that_of_dealing_out_one_by_one)
 {
     uint64_t seed = 20;
     for (int run = 0; run < 5000; run++) {
-        int64_t demands[12];
+        struct budget_want wants[12];
         size_t n = 1 + harness_random(&seed) % 12;
         for (size_t i = 0; i < n; i++) {
-            demands[i] = (int64_t)(harness_random(&seed) % (harness_random(&seed) % 4 ? 40 : 300));
+            wants[i].demand = (int64_t)(harness_random(&seed) % (harness_random(&seed) % 4 ? 40 : 300));
+            wants[i].borrowed =
+                run % 2 && harness_random(&seed) % 2 ? (int64_t)(harness_random(&seed) % 200) : 0;
         }
         int64_t bytes = (int64_t)(harness_random(&seed) % 400);
-        CHECK_EQUAL(budget_level(demands, n, bytes), naive_level(demands, n, bytes));
+        int64_t level = budget_level(wants, n, bytes), naive = naive_level(wants, n, bytes);
+        CHECK_EQUAL(shared_out(wants, n, level, bytes), shared_out(wants, n, naive, bytes));
+        CHECK(shared_out(wants, n, level, bytes) <= bytes);
     }
 }
 
@@ -106,6 +127,8 @@ int main(void)
 {
     RUN(all_get_what_they_want_if_there_is_enough);
     RUN(who_wants_little_gets_it_and_the_others_share_the_rest);
+    RUN(what_is_borrowed_counts_as_if_it_were_paid_for);
+    RUN(who_has_borrowed_much_gets_an_eighth_of_an_equal_part);
     RUN(nothing_to_share_is_a_level_of_zero);
     RUN(the_level_is_that_of_dealing_out_one_by_one);
     RUN(marks_lie_in_order_below_any_limit);
