@@ -28,7 +28,7 @@
 
 /* One in so many bytes of the budget is for a child to begin with: what it shares with its parent can leave only where both
  * evict it. */
-#define FORK_SHARE 32
+#define FORK_SHARE 16
 
 /* How often it is looked whether the program does anything, and how much of a CPU is nothing: one in so many parts. */
 #define ACTIVITY_MS 100

@@ -24,11 +24,15 @@ uses() {
     now=$(used "$1") && [ "$now" -ge "$2" ] && [ "$now" -le "$3" ]
 }
 
-# The sum of what the kernel says that the processes of the tree share out of anonymous memory, in KiB.
+# The sum of what the kernel says that the processes of the tree share out of anonymous memory, in KiB. They stand still for it: what
+# moves from one to another meanwhile would count twice.
 tree_pss() {
+    kill -STOP -- "-$1" 2>/dev/null
+    sleep 0.02
     for process in $(pgrep -g "$1" 2>/dev/null); do
         awk '$1 == "Pss_Anon:" { print $2 }' "/proc/$process/smaps_rollup" 2>/dev/null
     done | awk '{ sum += $1 } END { print sum + 0 }'
+    kill -CONT -- "-$1" 2>/dev/null
 }
 
 # ---- many processes that all want more
