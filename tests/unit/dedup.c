@@ -6,8 +6,6 @@
 #include "zswap/dedup.h"
 #include "zswap/same_filled.h"
 
-#define ROOMY ((size_t)64 << 20)
-
 static struct fixture f;
 static _Alignas(8) unsigned char page[PAGE_BYTES], loaded[PAGE_BYTES];
 

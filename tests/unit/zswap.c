@@ -4,8 +4,6 @@
 #include "tests/unit/zswap_fixture.h"
 #include "zswap/internal.h"
 
-#define ROOMY ((size_t)64 << 20)
-
 static struct fixture f;
 static _Alignas(8) unsigned char page[PAGE_BYTES], other[PAGE_BYTES];
 

@@ -10,8 +10,6 @@
 #include "tests/support/restless.h"
 #include "tests/unit/zswap_fixture.h"
 
-#define ROOMY ((size_t)64 << 20)
-#define SMALL ((size_t)512 << 10)
 #define ROUNDS (HARNESS_SANITIZED ? 500 : 2500)
 
 static struct fixture f;

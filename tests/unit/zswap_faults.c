@@ -5,29 +5,15 @@
  */
 #include "tests/unit/zswap_fixture.h"
 
-#define ROOMY ((size_t)64 << 20)
-#define SMALL ((size_t)512 << 10)
-
 static struct fixture f;
 static _Alignas(8) unsigned char page[PAGE_BYTES], expected[PAGE_BYTES];
-
-static void set_up(enum zswap_writeback mode, enum ram_device_mode device_mode)
-{
-    fixture_init(&f, ROOMY, mode, device_mode);
-}
-
-static void write_and_wait(void)
-{
-    zswap_writeback(f.zswap, SIZE_MAX);
-    zswap_writeback_reap(f.zswap, true);
-}
 
 TEST(failed_read_is_an_error_and_passes)
 {
     for (int mode = ZSWAP_WRITEBACK_COMPRESSED; mode <= ZSWAP_WRITEBACK_PAGE; mode++) {
-        set_up((enum zswap_writeback)mode, RAM_DEVICE_SYNC);
+        fixture_init(&f, ROOMY, (enum zswap_writeback)mode, RAM_DEVICE_SYNC);
         store_range(&f, 0, 4);
-        write_and_wait();
+        fixture_write_back(&f);
         faulty_fail_nth(f.device, SWAP_READ, 1, -EIO);
         CHECK_EQUAL(zswap_load(f.zswap, at(1), page), -EIO);
         CHECK_LOADS(&f, at(1), 0); /* it was still there */
@@ -45,10 +31,10 @@ TEST(failed_write_leaves_the_entries_in_the_pool)
 {
     for (int mode = ZSWAP_WRITEBACK_COMPRESSED; mode <= ZSWAP_WRITEBACK_PAGE; mode++) {
         for (int async = RAM_DEVICE_SYNC; async <= RAM_DEVICE_ASYNC; async++) {
-            set_up((enum zswap_writeback)mode, (enum ram_device_mode)async);
+            fixture_init(&f, ROOMY, (enum zswap_writeback)mode, (enum ram_device_mode)async);
             store_range(&f, 0, 10);
             faulty_fail_all(f.device, SWAP_WRITE, -EIO);
-            write_and_wait();
+            fixture_write_back(&f);
             CHECK(zswap_consistent(f.zswap));
             CHECK_EQUAL(stats_of(&f).stored_pages, 10);
             CHECK_EQUAL(stats_of(&f).device_bytes, 0);
@@ -70,7 +56,7 @@ TEST(failed_write_leaves_the_entries_in_the_pool)
 TEST(torn_write_is_a_failed_write)
 {
     for (int mode = ZSWAP_WRITEBACK_COMPRESSED; mode <= ZSWAP_WRITEBACK_PAGE; mode++) {
-        set_up((enum zswap_writeback)mode, RAM_DEVICE_SYNC);
+        fixture_init(&f, ROOMY, (enum zswap_writeback)mode, RAM_DEVICE_SYNC);
         store_range(&f, 0, 20);
         faulty_tear_nth_write(f.device, 1, -EIO);
         zswap_writeback(f.zswap, 1);
@@ -89,10 +75,10 @@ TEST(torn_write_is_a_failed_write)
 TEST(torn_write_that_was_not_reported_is_damage)
 {
     for (int mode = ZSWAP_WRITEBACK_COMPRESSED; mode <= ZSWAP_WRITEBACK_PAGE; mode++) {
-        set_up((enum zswap_writeback)mode, RAM_DEVICE_SYNC);
+        fixture_init(&f, ROOMY, (enum zswap_writeback)mode, RAM_DEVICE_SYNC);
         store_range(&f, 0, 20);
         faulty_tear_nth_write(f.device, 1, 0);
-        write_and_wait();
+        fixture_write_back(&f);
         unsigned damaged = 0;
         for (uint64_t i = 0; i < 20; i++) {
             int error = zswap_load(f.zswap, at(i), page);
@@ -109,11 +95,11 @@ TEST(torn_write_that_was_not_reported_is_damage)
 TEST(damaged_bytes_are_never_returned_as_a_page)
 {
     for (int mode = ZSWAP_WRITEBACK_COMPRESSED; mode <= ZSWAP_WRITEBACK_PAGE; mode++) {
-        set_up((enum zswap_writeback)mode, RAM_DEVICE_SYNC);
+        fixture_init(&f, ROOMY, (enum zswap_writeback)mode, RAM_DEVICE_SYNC);
         store_range(&f, 0, 20);
         incompressible_page_for(page, at(20), 0);
         CHECK_EQUAL(zswap_store(f.zswap, at(20), page), 0);
-        write_and_wait();
+        fixture_write_back(&f);
         faulty_flip_all_reads(f.device, true);
         for (uint64_t i = 0; i <= 20; i++) {
             CHECK_EQUAL(zswap_load(f.zswap, at(i), page), -EBADMSG);
@@ -137,13 +123,13 @@ TEST(damaged_bytes_are_never_returned_as_a_page)
 TEST(misplaced_bytes_are_damage)
 {
     for (int mode = ZSWAP_WRITEBACK_COMPRESSED; mode <= ZSWAP_WRITEBACK_PAGE; mode++) {
-        set_up((enum zswap_writeback)mode, RAM_DEVICE_SYNC);
+        fixture_init(&f, ROOMY, (enum zswap_writeback)mode, RAM_DEVICE_SYNC);
         unsigned char *bytes = ram_device_bytes(faulty_inner(f.device));
         for (uint64_t i = 0; i < 2; i++) {
             incompressible_page_for(page, at(i), 0);
             CHECK_EQUAL(zswap_store(f.zswap, at(i), page), 0);
         }
-        write_and_wait();
+        fixture_write_back(&f);
         size_t size = (mode == ZSWAP_WRITEBACK_PAGE ? 8 : 9) * SLOT_BYTES;
         static unsigned char swap[9 * SLOT_BYTES];
         memcpy(swap, bytes, size);
@@ -217,10 +203,10 @@ TEST(limit_with_a_full_device_refuses_the_store)
 
 TEST(disk_that_is_full_is_a_failed_write)
 {
-    set_up(ZSWAP_WRITEBACK_COMPRESSED, RAM_DEVICE_ASYNC);
+    fixture_init(&f, ROOMY, ZSWAP_WRITEBACK_COMPRESSED, RAM_DEVICE_ASYNC);
     store_range(&f, 0, 40);
     faulty_set_capacity(f.device, 20 * SLOT_BYTES);
-    write_and_wait();
+    fixture_write_back(&f);
     CHECK(zswap_consistent(f.zswap));
     for (uint64_t i = 0; i < 40; i++) {
         CHECK_LOADS(&f, at(i), 0);
@@ -232,7 +218,7 @@ TEST(disk_that_is_full_is_a_failed_write)
 /* One attempt to write back all must end, also if all writes fail at once. */
 TEST(writeback_to_a_broken_device_ends)
 {
-    set_up(ZSWAP_WRITEBACK_COMPRESSED, RAM_DEVICE_SYNC);
+    fixture_init(&f, ROOMY, ZSWAP_WRITEBACK_COMPRESSED, RAM_DEVICE_SYNC);
     store_range(&f, 0, 300);
     faulty_fail_all(f.device, SWAP_WRITE, -EIO);
     zswap_writeback(f.zswap, SIZE_MAX);

@@ -13,6 +13,10 @@
 #define TYPE 1
 #define AREA_PAGES 20000
 
+/* Of pools: all that the tests store fits; most of it does not. */
+#define ROOMY ((size_t)64 << 20)
+#define SMALL ((size_t)512 << 10)
+
 struct fixture {
     struct account account;
     struct memory memory;
@@ -153,6 +157,13 @@ static inline void write_back_all(struct fixture *f)
     while (zswap_writeback(f->zswap, SIZE_MAX)) {
         zswap_writeback_reap(f->zswap, true);
     }
+}
+
+/* All that the pool has goes to the device. */
+static inline void fixture_write_back(struct fixture *f)
+{
+    zswap_writeback(f->zswap, SIZE_MAX);
+    zswap_writeback_reap(f->zswap, true);
 }
 
 #endif

@@ -9,27 +9,13 @@
 #include "tests/unit/zswap_fixture.h"
 #include "zswap/internal.h"
 
-#define ROOMY ((size_t)64 << 20)
-#define SMALL ((size_t)512 << 10)
-
 static struct fixture f;
 static _Alignas(8) unsigned char page[PAGE_BYTES], expected[PAGE_BYTES];
-
-static void set_up(enum zswap_writeback mode, enum ram_device_mode device_mode)
-{
-    fixture_init(&f, ROOMY, mode, device_mode);
-}
-
-static void write_and_wait(void)
-{
-    zswap_writeback(f.zswap, SIZE_MAX);
-    zswap_writeback_reap(f.zswap, true);
-}
 
 TEST(verbs_do_not_wait_for_a_write_in_flight)
 {
     for (int mode = ZSWAP_WRITEBACK_COMPRESSED; mode <= ZSWAP_WRITEBACK_PAGE; mode++) {
-        set_up((enum zswap_writeback)mode, RAM_DEVICE_SYNC);
+        fixture_init(&f, ROOMY, (enum zswap_writeback)mode, RAM_DEVICE_SYNC);
         store_range(&f, 0, 8);
         faulty_hold(f.device, SWAP_WRITE, true);
         zswap_writeback(f.zswap, SIZE_MAX);
@@ -70,7 +56,7 @@ TEST(verbs_do_not_wait_for_a_write_in_flight)
 /* A newer version is written too, while the older one's write is still out; they end in either order. */
 TEST(newer_write_may_end_before_the_older)
 {
-    set_up(ZSWAP_WRITEBACK_COMPRESSED, RAM_DEVICE_SYNC);
+    fixture_init(&f, ROOMY, ZSWAP_WRITEBACK_COMPRESSED, RAM_DEVICE_SYNC);
     CHECK_EQUAL(store_version(&f, at(0), 1), 0);
     faulty_hold(f.device, SWAP_WRITE, true);
     zswap_writeback(f.zswap, SIZE_MAX);
@@ -97,7 +83,7 @@ TEST(newer_write_may_end_before_the_older)
  * was linked from an older store). */
 TEST(entry_linked_late_is_unlinked_when_it_has_left)
 {
-    set_up(ZSWAP_WRITEBACK_COMPRESSED, RAM_DEVICE_SYNC);
+    fixture_init(&f, ROOMY, ZSWAP_WRITEBACK_COMPRESSED, RAM_DEVICE_SYNC);
     store_range(&f, 0, 2);
     faulty_hold(f.device, SWAP_WRITE, true);
     zswap_writeback(f.zswap, SIZE_MAX);
@@ -134,7 +120,7 @@ TEST(stores_go_on_while_all_buffers_are_out)
 
 TEST(destroying_an_area_waits_for_no_write_of_another)
 {
-    set_up(ZSWAP_WRITEBACK_COMPRESSED, RAM_DEVICE_SYNC);
+    fixture_init(&f, ROOMY, ZSWAP_WRITEBACK_COMPRESSED, RAM_DEVICE_SYNC);
     store_range(&f, 0, 4);
     faulty_hold(f.device, SWAP_WRITE, true);
     zswap_writeback(f.zswap, SIZE_MAX);
@@ -171,9 +157,9 @@ TEST(verbs_do_not_wait_for_a_read_in_flight)
     for (int remove = 0; remove < 2; remove++) {
         int result = 1;
         pthread_t loader;
-        set_up(ZSWAP_WRITEBACK_COMPRESSED, RAM_DEVICE_SYNC);
+        fixture_init(&f, ROOMY, ZSWAP_WRITEBACK_COMPRESSED, RAM_DEVICE_SYNC);
         store_range(&f, 0, 2);
-        write_and_wait();
+        fixture_write_back(&f);
         faulty_hold(f.device, SWAP_READ, true);
         REQUIRE(pthread_create(&loader, NULL, load_zero, &result) == 0);
         wait_until_held(1);
@@ -186,7 +172,7 @@ TEST(verbs_do_not_wait_for_a_read_in_flight)
         }
         CHECK_EQUAL(zswap_find(f.zswap, at(1)), ZSWAP_ON_DEVICE);
         store_range(&f, 100, 60);
-        write_and_wait(); /* would overwrite the slots, were they free */
+        fixture_write_back(&f); /* would overwrite the slots, were they free */
         faulty_let_go(f.device);
         pthread_join(loader, NULL);
         CHECK_EQUAL(result, 0); /* the page as it was when the load began */
@@ -218,7 +204,7 @@ static void load_from_a_silent_device(uintptr_t step, size_t waiting)
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, 256 << 10);
-    set_up(ZSWAP_WRITEBACK_COMPRESSED, RAM_DEVICE_SYNC);
+    fixture_init(&f, ROOMY, ZSWAP_WRITEBACK_COMPRESSED, RAM_DEVICE_SYNC);
     store_range(&f, 0, LOADERS);
     write_back_all(&f);
     faulty_hold(f.device, SWAP_READ, true);

@@ -5,8 +5,6 @@
  */
 #include "tests/unit/zswap_fixture.h"
 
-#define SMALL ((size_t)512 << 10)
-
 static struct fixture f;
 static _Alignas(8) unsigned char page[PAGE_BYTES], expected[PAGE_BYTES];
 

@@ -2,8 +2,6 @@
 /* The cache beside a naive model, by one thread; behaviours one by one are in zswap.c and zswap_writeback.c. */
 #include "tests/unit/zswap_fixture.h"
 
-#define ROOMY ((size_t)64 << 20)
-#define SMALL ((size_t)512 << 10)
 #define OFFSETS 700
 
 static struct fixture f;

@@ -2,9 +2,6 @@
 /* The cache at its limit, and writeback, by one thread: who goes, when, and what becomes of an entry on the device. */
 #include "tests/unit/zswap_fixture.h"
 
-#define ROOMY ((size_t)64 << 20)
-#define SMALL ((size_t)512 << 10)
-
 static struct fixture f;
 static _Alignas(8) unsigned char page[PAGE_BYTES], other[PAGE_BYTES];
 
