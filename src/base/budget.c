@@ -38,6 +38,12 @@ static bool is_hungry(const struct session_process *p, uint64_t now)
     return is_recent(atomic_read_relaxed(&p->hungry_ms), now, BUDGET_HUNGRY_MS);
 }
 
+/* Has the member lowered its limit to give back? One that is stopped does not. */
+static bool gives_back(const struct account *a)
+{
+    return account_limit(a) < budget_limit_for(account_total(a));
+}
+
 /* Who is idle has nothing to lose by giving back. */
 static bool is_idle(const struct session_process *p, uint64_t now)
 {
@@ -67,7 +73,7 @@ static struct budget_need need_of(const struct budget *b, const struct session_p
     return (struct budget_need){.used = (size_t)used_by(b, p),
                                 .evictable = own > 0 ? (size_t)own : 0,
                                 .hungry = is_hungry(p, now),
-                                .idle = is_idle(p, now)};
+                                .idle = is_idle(p, now) && (p == b->self || gives_back(&p->account))};
 }
 
 /* One that has nothing and asks for nothing need not be looked at. */

@@ -57,18 +57,28 @@ int64_t budget_demand(size_t limit, struct budget_need need)
     return (int64_t)(least + need.used / 64);
 }
 
-int64_t budget_part(struct budget_want want, int64_t level, size_t n, int64_t bytes)
+static int64_t least_part(size_t n, int64_t bytes)
 {
-    int64_t least = bytes > 0 ? bytes / LEAST_SHARE / (int64_t)n : 0, part = level - want.borrowed;
+    return bytes > 0 && n ? bytes / LEAST_SHARE / (int64_t)n : 0;
+}
+
+static int64_t part_of(struct budget_want want, int64_t level, int64_t least)
+{
+    int64_t part = level - want.borrowed;
     part = part > least ? part : least;
     return want.demand < part ? want.demand : part;
 }
 
+int64_t budget_part(struct budget_want want, int64_t level, size_t n, int64_t bytes)
+{
+    return part_of(want, level, least_part(n, bytes));
+}
+
 static int64_t shared_out(const struct budget_want wants[], size_t n, int64_t level, int64_t bytes)
 {
-    int64_t sum = 0;
+    int64_t sum = 0, least = least_part(n, bytes);
     for (size_t i = 0; i < n; i++) {
-        sum += budget_part(wants[i], level, n, bytes);
+        sum += part_of(wants[i], level, least);
     }
     return sum;
 }

@@ -52,6 +52,12 @@ static uint64_t mark(struct inherited *i, uint64_t at, uint64_t mask)
     return (atomic_read_relaxed(word) & mask) == mask ? 0 : mask & ~atomic_fetch_or_acq_rel(word, mask);
 }
 
+static bool is_marked(struct inherited *i, uint64_t at, uint64_t mask)
+{
+    uint64_t *word = sparse_get(&i->own, at);
+    return word && (atomic_read_relaxed(word) & mask) == mask;
+}
+
 static uint64_t shared_in(struct inherited *i, uint64_t at)
 {
     return lending_shared(i->memory->lending, i->base + at * WORD_BYTES, WORD_PAGES);
@@ -120,7 +126,10 @@ void inherited_note_end(struct inherited *i, const void *at, size_t bytes)
     struct lending *lending = i->memory->lending;
     uint64_t page = page_of(i, at), end = page_of(i, (const char *)at + bytes + PAGE_BYTES - 1), word, mask;
     while (next_word(&page, end, &word, &mask)) {
-        uint64_t ended = mark(i, word, mask), shared = ended ? ended & shared_in(i, word) : 0;
+        /* Asked first: once a page is marked, another thread may write it. */
+        uint64_t shared = is_marked(i, word, mask) ? 0 : shared_in(i, word);
+        uint64_t ended = mark(i, word, mask);
+        shared &= ended;
         if (ended && i->borrowed) {
             lending_end(lending, bytes_of(shared), bytes_of(shared));
             lending_settle(lending, bytes_of(ended & ~shared));

@@ -42,6 +42,8 @@ struct lending {
     /* What the kernel says: of the `n` <= 64 pages from `at` on, those that are not there, or another process's, too; one bit
      * each. NULL: it cannot be asked. */
     uint64_t (*shared)(const void *at, unsigned n);
+    /* Likewise, those that are there and write-protected by userfaultfd. NULL: it cannot be asked. */
+    uint64_t (*protected)(const void *at, unsigned n);
 };
 
 /* Is there anything to keep books on? Relaxed: it begins at a fork, with all threads at rest. */

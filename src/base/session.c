@@ -186,6 +186,7 @@ static void take_figures(struct session_process *slot, struct session_process *f
     figures->account.credit = atomic_swap_acq_rel(&slot->account.credit, 0);
     figures->account.debt = atomic_swap_acq_rel(&slot->account.debt, 0);
     figures->hungry_ms = atomic_swap_acq_rel(&slot->hungry_ms, 0);
+    figures->active_ms = atomic_swap_acq_rel(&slot->active_ms, 0);
 #define X(name) figures->name = atomic_swap_acq_rel(&slot->name, 0);
     SESSION_COUNTERS(X)
 #undef X

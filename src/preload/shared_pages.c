@@ -7,6 +7,7 @@
 
 #define PAGEMAP_PRESENT (1ull << 63)
 #define PAGEMAP_EXCLUSIVE (1ull << 56)
+#define PAGEMAP_PROTECTED (1ull << 57)
 
 static int pagemap = -1; /* of this process; written by the root thread; atomic */
 
@@ -24,19 +25,36 @@ void shared_pages_fork_child(void)
     pagemap = -1;
 }
 
-uint64_t shared_pages_of(const void *at, unsigned n)
+/* The page map's entries for up to 64 pages. False if the kernel does not say. */
+static bool read_entries(const void *at, unsigned n, uint64_t entries[64])
 {
-    uint64_t entries[64], shared = 0;
     size_t bytes = min_size(n, 64) * sizeof entries[0];
     off_t place = (off_t)((uintptr_t)at / PAGE_BYTES * sizeof entries[0]);
     int fd = atomic_read_relaxed(&pagemap);
-    if (fd < 0 || sys_pread(fd, entries, bytes, place) != (long)bytes) {
+    return fd >= 0 && sys_pread(fd, entries, bytes, place) == (long)bytes;
+}
+
+/* Which of the entries have all of these bits. */
+static uint64_t entries_with(const uint64_t entries[64], unsigned n, uint64_t bits)
+{
+    uint64_t mask = 0;
+    for (unsigned i = 0; i < n && i < 64; i++) {
+        mask |= (uint64_t)((entries[i] & bits) == bits) << i;
+    }
+    return mask;
+}
+
+uint64_t shared_pages_of(const void *at, unsigned n)
+{
+    uint64_t entries[64];
+    if (!read_entries(at, n, entries)) {
         return ~0ull;
     }
-    for (unsigned i = 0; i < bytes / sizeof entries[0]; i++) {
-        bool alone =
-            (entries[i] & (PAGEMAP_PRESENT | PAGEMAP_EXCLUSIVE)) == (PAGEMAP_PRESENT | PAGEMAP_EXCLUSIVE);
-        shared |= (uint64_t)!alone << i;
-    }
-    return shared;
+    return bit_mask(0, n) & ~entries_with(entries, n, PAGEMAP_PRESENT | PAGEMAP_EXCLUSIVE);
+}
+
+uint64_t shared_pages_protected(const void *at, unsigned n)
+{
+    uint64_t entries[64];
+    return read_entries(at, n, entries) ? entries_with(entries, n, PAGEMAP_PRESENT | PAGEMAP_PROTECTED) : 0;
 }

@@ -16,4 +16,7 @@ void shared_pages_fork_child(void);
 /* Of the `n` <= 64 pages from `at` on, those that other processes may map, too; one bit a page. From any thread. */
 uint64_t shared_pages_of(const void *at, unsigned n);
 
+/* Of up to 64 pages, those that are there and write-protected by userfaultfd; none if the kernel does not say. */
+uint64_t shared_pages_protected(const void *at, unsigned n);
+
 #endif

@@ -5,6 +5,8 @@
  */
 #include "preload/tree.h"
 
+#include <string.h>
+
 #include "base/budget.h"
 #include "base/budget_policy.h"
 #include "base/clock.h"
@@ -39,12 +41,13 @@
 #define BALANCE_HUNGRY_MS 10
 
 static struct budget budget;
-static struct lending lending = {.lives = session_is_alive, .shared = shared_pages_of};
+static struct lending lending = {
+    .lives = session_is_alive, .shared = shared_pages_of, .protected = shared_pages_protected};
 static size_t lent;                        /* at the fork under way */
 static uint32_t lender, lender_generation; /* who forked this process; 0 = nobody of this session */
 static uint64_t woke_ms;                   /* when others were told of debt; the root thread's */
 static uint64_t settled_ms;                /* when this process last looked for what it has alone; the same */
-static bool shared_before;                 /* at the last look, or fork; the same */
+static bool keeps; /* what loads leave in the cache for the sake of sharing; the same */
 static struct {
     uint64_t looked_ms, cpu_ns, faults;
 } activity;                  /* at the last look; the same */
@@ -122,6 +125,7 @@ void tree_join(uint32_t place)
 
 void tree_settle(void)
 {
+    budget_note_active(&budget, clock_ms());
     take(budget_limit_for(account_total(runtime.memory.account)));
     rise(true);
     budget.pool_leaves = zswap_can_write_back(runtime.cache.zswap);
@@ -143,16 +147,19 @@ static uint64_t cpu_ns(void)
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-/* A program that computes, or comes back for what it has lost, is not idle. */
+/* A program that computes, or comes back for what it has lost, is not idle. What it takes to evict, for others, is no work
+ * of its. */
 static void look_at_activity(uint64_t now)
 {
     struct region_stats region;
+    const struct account *account = runtime.memory.account;
+    bool evicts = account_total(account) > budget_marks_of(account_limit(account)).low;
     if (now < activity.looked_ms + ACTIVITY_MS) {
         return;
     }
     region_get_stats(runtime.arena.region, &region);
     uint64_t cpu = cpu_ns(), idle_ns = (now - activity.looked_ms) * 1000000 / IDLE_CPU_SHARE;
-    if (region.faults != activity.faults || cpu - activity.cpu_ns > idle_ns) {
+    if (region.faults != activity.faults || (!evicts && cpu - activity.cpu_ns > idle_ns)) {
         budget_note_active(&budget, now);
     }
     activity.looked_ms = now;
@@ -170,10 +177,7 @@ void tree_balance(uint64_t now)
         region_settle(runtime.arena.region);
     }
     bool shares = lending_is_active(&lending);
-    if (shared_before && !shares) {
-        region_end_keeping(runtime.arena.region);
-    }
-    shared_before = shares;
+    keeps = shares || (keeps && !region_end_keeping(runtime.arena.region));
     if (owes && now >= woke_ms + BALANCE_HUNGRY_MS) {
         woke_ms = now;
         budget_wake(&budget); /* borrowers: they settle */
@@ -181,8 +185,9 @@ void tree_balance(uint64_t now)
     budget_balance(&budget, now);
     catch_up(now);
     set_limit();
-    due_ms =
-        now + (uint64_t)(settles || owes || budget_is_hungry(&budget, now) ? BALANCE_HUNGRY_MS : BALANCE_MS);
+    due_ms = now + (uint64_t)(settles || owes || (keeps && !shares) || budget_is_hungry(&budget, now)
+                                  ? BALANCE_HUNGRY_MS
+                                  : BALANCE_MS);
 }
 
 uint64_t tree_due(void)
@@ -223,18 +228,22 @@ void tree_fork_prepare(const char *thread_pointer)
 
 void tree_fork_parent(void)
 {
-    shared_before = true;
+    keeps = true;
     due_ms = clock_ms() + BALANCE_HUNGRY_MS;
 }
 
 void tree_fork_child(void)
 {
     struct account *account = &runtime.account;
-    is_forked = shared_before = true;
+    is_forked = keeps = true;
     lender = lending.place + 1;
     lender_generation = lending.generation;
-    lending = (struct lending){.account = account, .lives = session_is_alive, .shared = shared_pages_of};
+    lending = (struct lending){.account = account,
+                               .lives = session_is_alive,
+                               .shared = shared_pages_of,
+                               .protected = shared_pages_protected};
     runtime.memory.account = account;
+    memset(&activity, 0, sizeof activity);
     account->limit = account->credit = account->debt = account->total = 0;
     for (int kind = 0; kind < ACCOUNT_KINDS; kind++) {
         account->total += account->bytes[kind];

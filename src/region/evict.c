@@ -166,6 +166,7 @@ static void take_out(struct eviction *e, uint64_t mask)
     if (!mask) {
         return;
     }
+    kept_check(r, e->number);
     lent_end(r, e->number, mask);
     move_mask(e, mask, resident);
     if (e->moved) {

@@ -65,7 +65,8 @@ static int load_page(struct region *r, uint64_t page, bool may_wait, void *buffe
 /* Brings the page in from pool or device, with its slot held as `token`, and releases the slot. -EAGAIN if it would
  * have to wait for the device and may not: then nothing has happened, and the slot is still held. One that waits
  * gives the layout lock up meanwhile. */
-static int bring_in(struct server *server, uint64_t page, struct swap_cache_token token, bool may_wait)
+static int bring_in(struct server *server, uint64_t page, struct swap_cache_token token, bool may_wait,
+                    bool writes)
 {
     struct region *r = server->region;
     int error = load_page(r, page, may_wait, server->buffer);
@@ -74,7 +75,7 @@ static int bring_in(struct server *server, uint64_t page, struct swap_cache_toke
     }
     if (!error) {
         reclaim_make_room(r, PAGE_BYTES);
-        error = kept_fill(r, page, server->buffer, true);
+        error = kept_fill(r, page, server->buffer, true, writes);
         if (!error) {
             clear_out(r, page);
             swap_cache_release(r->swap_cache, token);
@@ -109,14 +110,15 @@ static bool has_pagein_threads(struct region *r)
     return atomic_read_acquire(&r->pageins_run);
 }
 
-static bool push_pagein(struct region *r, uint64_t page, struct swap_cache_token token)
+static bool push_pagein(struct region *r, uint64_t page, struct swap_cache_token token, bool writes)
 {
     struct pagein_queue *queue = &r->pagein;
     bool served = has_pagein_threads(r);
     mutex_lock(&queue->lock);
     bool room = queue->count < PAGEIN_QUEUE && served;
     if (room) {
-        queue->ring[(queue->head + queue->count++) % PAGEIN_QUEUE] = (struct pagein_request){page, token};
+        queue->ring[(queue->head + queue->count++) % PAGEIN_QUEUE] =
+            (struct pagein_request){page, token, writes};
         atomic_add_relaxed(&queue->unfinished, 1);
     }
     mutex_unlock(&queue->lock);
@@ -161,7 +163,7 @@ static void read_ahead(struct server *server, uint64_t page, struct stream_windo
             fill_from_staging(r, next, token, name);
         } else if (answer != SWAP_CACHE_NEW) {
             return;
-        } else if (is_resident(r, next) || bring_in(server, next, token, false) == -EAGAIN) {
+        } else if (is_resident(r, next) || bring_in(server, next, token, false, false) == -EAGAIN) {
             release_and_wake(r, next, token); /* a fault may have come meanwhile, and rely on us */
             return;
         }
@@ -188,12 +190,14 @@ static void restore_resident(struct region *r, uint64_t page)
 {
     size_t done;
     SCOPED_LOCK(cluster_lock(r, page / CLUSTER_PAGES));
-    kept_end(r, page / CLUSTER_PAGES, 1ull << page % CLUSTER_PAGES);
-    userfault_copy(&r->userfault, page_address(r, page), r->zero_pages, PAGE_BYTES, false, &done);
+    if (!userfault_copy(&r->userfault, page_address(r, page), r->zero_pages, PAGE_BYTES, false, &done)) {
+        kept_end(r, page / CLUSTER_PAGES, 1ull << page % CLUSTER_PAGES);
+    }
 }
 
 /* The slot is ours and there is no page in the swap cache. */
-static void serve_new(struct server *server, uint64_t page, struct swap_cache_token token, bool can_queue)
+static void serve_new(struct server *server, uint64_t page, struct swap_cache_token token, bool can_queue,
+                      bool writes)
 {
     struct region *r = server->region;
     if (is_resident(r, page)) {
@@ -208,19 +212,19 @@ static void serve_new(struct server *server, uint64_t page, struct swap_cache_to
     }
     bool on_device = zswap_find(r->zswap, page_entry(r, page)) == ZSWAP_ON_DEVICE;
     region_count(r, on_device ? REGION_DEVICE_LOADS : REGION_POOL_LOADS, 1);
-    int error = bring_in(server, page, token, !can_queue);
-    if (error == -EAGAIN && push_pagein(r, page, token)) {
+    int error = bring_in(server, page, token, !can_queue, writes);
+    if (error == -EAGAIN && push_pagein(r, page, token, writes)) {
         return;
     }
     if (error == -EAGAIN) {
-        error = bring_in(server, page, token, true); /* the queue is full: now others have to wait */
+        error = bring_in(server, page, token, true, writes); /* the queue is full: now others have to wait */
     }
     if (!error) {
         read_ahead(server, page, window);
     }
 }
 
-void fault_serve(struct server *server, uint64_t page, bool can_queue)
+void fault_serve(struct server *server, uint64_t page, bool can_queue, bool writes)
 {
     struct region *r = server->region;
     struct swap_cache_token token;
@@ -229,7 +233,7 @@ void fault_serve(struct server *server, uint64_t page, bool can_queue)
     for (;;) {
         switch (swap_cache_take(r->swap_cache, page_entry(r, page), &token, &name)) {
         case SWAP_CACHE_NEW:
-            serve_new(server, page, token, can_queue);
+            serve_new(server, page, token, can_queue, writes);
             return;
         case SWAP_CACHE_PAGE:
             reclaim_make_room(r, PAGE_BYTES);
@@ -286,7 +290,7 @@ static void serve_message(struct server *server, const struct uffd_msg *message)
     if (message->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP) {
         serve_protected(r, page);
     } else {
-        fault_serve(server, page, true);
+        fault_serve(server, page, true, message->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE);
     }
     rwlock_read_unlock(&r->layout);
     reclaim_poke(r);
@@ -343,7 +347,7 @@ static void run_pagein(void *argument)
             continue;
         }
         rwlock_read_lock(&r->layout);
-        bring_in(server, request.page, request.token, true);
+        bring_in(server, request.page, request.token, true, request.writes);
         /* Release: whoever sees 0 sees what was done. */
         atomic_sub_acq_rel(&r->pagein.unfinished, 1);
         rwlock_read_unlock(&r->layout);
@@ -451,7 +455,7 @@ int region_serve_fault(struct region *r, void *address)
     struct server *server = claim_server(r);
     rwlock_read_lock(&r->layout);
     server->lost = 0;
-    fault_serve(server, page, false);
+    fault_serve(server, page, false, false);
     int lost = server->lost;
     rwlock_read_unlock(&r->layout);
     /* Release: the next to claim it sees the window as left. */

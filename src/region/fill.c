@@ -47,12 +47,12 @@ static int fill_locked(struct region *r, struct cluster *cluster, uint64_t page,
 {
     int error;
     uint64_t before = atomic_read_relaxed(&cluster->resident);
-    if (!protect) {
-        kept_forget(r, page / CLUSTER_PAGES, bit_mask(page % CLUSTER_PAGES, count));
-    }
     account_charge(r->account, ACCOUNT_RESIDENT, count * PAGE_BYTES);
     unsigned in = copy_in(r, page, count, from, protect, &error);
     uint64_t mask = in ? bit_mask(page % CLUSTER_PAGES, in) : 0;
+    if (!protect) {
+        kept_forget(r, page / CLUSTER_PAGES, mask);
+    }
     /* Release: who sees the bit without the lock may rely on the page being there. */
     atomic_set_release(&cluster->resident, before | mask);
     unsigned new_pages = (unsigned)__builtin_popcountll(mask & ~before);
@@ -126,7 +126,7 @@ void fill_poison(struct region *r, uint64_t page, int error)
 
 void fill_from_staging(struct region *r, uint64_t page, struct swap_cache_token token, uint64_t name)
 {
-    int error = kept_fill(r, page, staging_page(&r->staging, name), kept_is_stored(r, page));
+    int error = kept_fill(r, page, staging_page(&r->staging, name), kept_is_stored(r, page), false);
     if (!error) {
         struct cluster *cluster = region_cluster(r, page / CLUSTER_PAGES);
         /* Acq-rel, with the slot held: nobody else changes this page's bits. */

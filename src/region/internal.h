@@ -33,6 +33,7 @@
 struct pagein_request {
     uint64_t page;
     struct swap_cache_token token;
+    bool writes; /* the program is about to write it */
 };
 
 struct pagein_queue {
@@ -104,6 +105,7 @@ struct region {
     uint64_t locked_bytes; /* all of those; atomic */
     struct sparse lent;    /* struct lent a cluster. Changed under its lock, or the layout lock exclusively */
     uint64_t settle_at;    /* the cluster that region_settle looks at next; its callers' */
+    uint64_t end_keeping_at; /* the same of region_end_keeping */
     struct mutex cluster_locks[CLUSTER_LOCKS];
     struct cluster_queue resident;
     struct staging staging;
@@ -187,8 +189,8 @@ void fill_from_staging(struct region *r, uint64_t page, struct swap_cache_token 
 
 /* ---- fault.c */
 
-/* Serves a touch of the page. `can_queue`: a load from the device may be left to the page-in threads. */
-void fault_serve(struct server *server, uint64_t page, bool can_queue);
+/* Serves a touch of the page, perhaps by a write. `can_queue`: a load from the device may be left to the page-in threads. */
+void fault_serve(struct server *server, uint64_t page, bool can_queue, bool writes);
 
 int fault_start(struct region *r);
 void fault_stop(struct region *r);
@@ -262,9 +264,12 @@ void kept_forget(struct region *r, uint64_t number, uint64_t mask);
 /* Is the page, whose slot the caller holds, stored already, with the content that it has? */
 bool kept_is_stored(struct region *r, uint64_t page);
 
-/* Puts the page, whose slot the caller holds, in: so that its stored copy stays, if it may; else the copy goes, if there is one.
- * 0, or -errno: then nothing has changed. */
-int kept_fill(struct region *r, uint64_t page, const void *from, bool stored);
+/* Puts the page, whose slot the caller holds, in: so that its stored copy stays, if it may, and nobody is about to write; else the
+ * copy goes, if there is one (`stored`). 0, or -errno: then nothing has changed. */
+int kept_fill(struct region *r, uint64_t page, const void *from, bool stored, bool writes);
+
+/* Pages of the cluster that are no longer protected are no longer kept. Caller holds the cluster's lock. */
+void kept_check(struct region *r, uint64_t number);
 
 /* At a fork, with the layout lock held exclusively: what the cluster has stored is another process's, too. */
 void kept_lend(struct region *r, uint64_t number);

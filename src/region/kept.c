@@ -20,9 +20,13 @@
  * That is why whoever makes a page resident in another way, or gives it free, ends that first, under the cluster's lock. In a page
  * that is out the bit only says what to do at the next load.
  *
+ * And the kernel is asked, before a page leaves, whether the protection still stands: a page that KSM merges loses it.
+ *
  * Only where a page leaves by MOVE: before there was that, the kernel let ptrace write past the protection.
  */
 #include "region/internal.h"
+
+#define END_CLUSTERS 256 /* in a step: a few milliseconds */
 
 uint64_t kept_pages_of(struct region *r, uint64_t number)
 {
@@ -58,10 +62,25 @@ bool kept_is_stored(struct region *r, uint64_t page)
            zswap_find(r->zswap, page_entry(r, page)) != ZSWAP_NOWHERE;
 }
 
-int kept_fill(struct region *r, uint64_t page, const void *from, bool stored)
+static bool may_keep(const struct region *r)
 {
-    if (lending_is_active(r->memory->lending) && r->userfault.has_move && r->userfault.has_protect &&
-        kept_is_stored(r, page) && !fill_protected(r, page, from)) {
+    const struct lending *lending = r->memory->lending;
+    return lending_is_active(lending) && lending->protected && r->userfault.has_move &&
+           r->userfault.has_protect;
+}
+
+void kept_check(struct region *r, uint64_t number)
+{
+    const struct lending *lending = r->memory->lending;
+    uint64_t kept = kept_pages_of(r, number);
+    if (kept) {
+        kept_end(r, number, ~lending->protected(page_address(r, number * CLUSTER_PAGES), CLUSTER_PAGES));
+    }
+}
+
+int kept_fill(struct region *r, uint64_t page, const void *from, bool stored, bool writes)
+{
+    if (!writes && may_keep(r) && kept_is_stored(r, page) && !fill_protected(r, page, from)) {
         return 0;
     }
     int error = fill_pages(r, page, 1, from);
@@ -76,21 +95,30 @@ int kept_fill(struct region *r, uint64_t page, const void *from, bool stored)
 static void end_cluster(struct region *r, uint64_t number)
 {
     SCOPED_LOCK(cluster_lock(r, number));
+    lent_end(r, number, ~0ull);
     uint64_t kept = kept_end(r, number, ~0ull);
     if (kept) {
         region_protect_pages(r, number, kept, false);
     }
 }
 
-void region_end_keeping(struct region *r)
+bool region_end_keeping(struct region *r)
 {
-    for (uint64_t i = 0; (i = sparse_next_committed(&r->lent, i)) < r->lent.slots_total; i++) {
-        if (kept_pages_of(r, i)) {
-            rwlock_read_lock(&r->layout);
-            end_cluster(r, i);
-            rwlock_read_unlock(&r->layout);
+    rwlock_read_lock(&r->layout);
+    uint64_t number = r->end_keeping_at;
+    for (int n = 0; n < END_CLUSTERS; n++, number++) {
+        number = sparse_next_committed(&r->lent, number);
+        if (number >= r->lent.slots_total) {
+            break;
+        }
+        if (kept_pages_of(r, number)) {
+            end_cluster(r, number);
         }
     }
+    bool done = number >= r->lent.slots_total;
+    r->end_keeping_at = done ? 0 : number;
+    rwlock_read_unlock(&r->layout);
+    return done;
 }
 
 /* ---- at a fork, with the layout lock held exclusively */

@@ -39,7 +39,7 @@ void marks_set(struct region *r, size_t reach)
 
 void marks_refresh(struct region *r)
 {
-    if (region_mark(&r->aside) && !zswap_set_aside(r->zswap)) {
+    if (region_mark(&r->aside) && zswap_set_aside(r->zswap) != region_mark(&r->aside)) {
         set_water_marks(r);
     }
 }

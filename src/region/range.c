@@ -430,7 +430,7 @@ int region_willneed(struct region *r, void *at, size_t bytes)
         uint64_t out = cluster ? atomic_read_acquire(&cluster->out) & piece.mask : 0;
         /* Only into room that is free: a hint should not push other pages out. */
         for (; out && account_total(r->account) < region_mark(&r->low_water); out &= out - 1) {
-            fault_serve(&server, piece.number * CLUSTER_PAGES + (unsigned)__builtin_ctzll(out), false);
+            fault_serve(&server, piece.number * CLUSTER_PAGES + (unsigned)__builtin_ctzll(out), false, false);
         }
         rwlock_read_unlock(&r->layout);
     }

@@ -129,8 +129,9 @@ size_t region_lend(struct region *region, const void *kept, size_t kept_bytes);
 /* Looks for pages that are borrowed, and the lender's no more; a step. One thread at a time. */
 void region_settle(struct region *region);
 
-/* Once this process shares nothing any more: what loads have left in the cache for the sake of sharing goes. Any thread. */
-void region_end_keeping(struct region *region);
+/* Once this process shares nothing any more: what loads have left in the cache for the sake of sharing goes, a step at a time.
+ * True once all has gone. One thread at a time. */
+bool region_end_keeping(struct region *region);
 void region_fork_parent(struct region *region);
 int region_fork_child(struct region *region, int userfaultfd_device);
 

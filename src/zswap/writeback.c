@@ -74,7 +74,7 @@ static bool charge_buffer(struct zswap *z, uint32_t number)
 size_t zswap_set_aside(const struct zswap *z)
 {
     /* Relaxed: a hint. */
-    return z->writeback && !atomic_read_relaxed(&z->writeback->charged) ? BUFFERS * BUFFER_COST : 0;
+    return z->writeback ? (BUFFERS - atomic_read_relaxed(&z->writeback->charged)) * BUFFER_COST : 0;
 }
 
 /* With nothing in flight: nobody but who holds the lock looks at a buffer. */

@@ -207,6 +207,41 @@ TEST(pages_that_cannot_be_moved_are_copied_and_not_stored_again)
     on_both_sides(forbid);
 }
 
+/* As if the kernel had merged the pages with others that are equal (KSM). */
+static void lose_protection(struct fixture *f)
+{
+    CHECK_EQUAL(fixture_wrong(f, STORED, OUT, 1), 0);
+    CHECK_EQUAL(userfault_protect(&f->region->userfault, fixture_page(f, 80), 20 * PAGE_BYTES, false), 0);
+    fixture_fill(f, 80, 10, 2);
+    CHECK_EQUAL(kept_count(f), OUT); /* nobody has told us */
+    fixture_to(f, STORED, OUT, PLACE_POOL);
+    CHECK_EQUAL(fixture_wrong(f, 80, 10, 2), 0);
+    CHECK_EQUAL(fixture_wrong(f, 90, PAGES - 90, 1), 0);
+}
+
+TEST(who_has_lost_its_protection_is_stored)
+{
+    on_both_sides(lose_protection);
+}
+
+/* Far from each other, so that nothing is read ahead. */
+static void write_first(struct fixture *f)
+{
+    for (int turn = 0; turn < 2; turn++) {
+        for (uint64_t page = STORED + 5; page < PAGES; page += 50) {
+            __atomic_fetch_xor(fixture_page(f, page), 1, __ATOMIC_RELAXED);
+        }
+        CHECK_EQUAL(kept_count(f), 0);
+    }
+    CHECK_EQUAL(fixture_wrong(f, STORED, OUT, 1), 0);
+    CHECK_EQUAL(kept_count(f), OUT - 3);
+}
+
+TEST(what_is_brought_in_by_a_write_is_not_kept)
+{
+    on_both_sides(write_first);
+}
+
 static void lock_and_forbid(struct fixture *f)
 {
     CHECK_EQUAL(fixture_wrong(f, STORED, OUT, 1), 0);
@@ -323,7 +358,8 @@ TEST(a_fork_amid_kept_pages)
 TEST(once_nobody_shares_the_copies_go)
 {
     struct fixture f;
-    begin_stored(&f);
+    begin_keeping(&f); /* so that what is kept is lent as well */
+    fixture_to(&f, 0, PAGES, PLACE_RESIDENT);
     pid_t child = fork_lending(&f);
     if (!child) {
         child_exit(&f);
@@ -332,8 +368,9 @@ TEST(once_nobody_shares_the_copies_go)
     fixture_to(&f, STORED, 10, PLACE_POOL);
     wait_for_child(child);
     atomic_set_relaxed(&lending.lends, 0);
-    region_end_keeping(f.region);
+    CHECK(region_end_keeping(f.region));
     CHECK_EQUAL(kept_count(&f), 0);
+    CHECK_EQUAL(lent_pages_of(f.region, 1) | lent_pages_of(f.region, 2), 0);
     CHECK_EQUAL(fixture_count(&f, STORED + 10, OUT - 10, PLACE_RESIDENT), OUT - 10);
     CHECK(!is_stored(&f, STORED + 10) && is_stored(&f, STORED));
     fixture_fill(&f, STORED + 20, 20, 2);
@@ -436,6 +473,8 @@ int main(void)
     RUN(dropped_and_moved_pages_leave_no_copy);
     RUN(pages_dropped_unseen_read_as_zero_and_stay_so);
     RUN(pages_that_cannot_be_moved_are_copied_and_not_stored_again);
+    RUN(who_has_lost_its_protection_is_stored);
+    RUN(what_is_brought_in_by_a_write_is_not_kept);
     RUN(kept_pages_that_cannot_be_dropped_stay_protected);
     RUN(what_is_moved_to_a_place_that_had_a_copy_is_not_kept);
     RUN(kept_pages_are_protected_where_none_can_be_lent);

@@ -11,16 +11,31 @@
 
 static struct lending lending;
 
-static inline uint64_t shared_by_pagemap(const void *at, unsigned n)
+static inline void read_pagemap(const void *at, unsigned n, uint64_t entries[64])
 {
-    uint64_t entries[64], shared = 0;
     int fd = open("/proc/self/pagemap", O_RDONLY);
     REQUIRE(pread(fd, entries, n * 8, (off_t)((uintptr_t)at / PAGE_BYTES * 8)) == (ssize_t)(n * 8));
     close(fd);
+}
+
+static inline uint64_t shared_by_pagemap(const void *at, unsigned n)
+{
+    uint64_t entries[64], shared = 0;
+    read_pagemap(at, n, entries);
     for (unsigned i = 0; i < n; i++) {
         shared |= (uint64_t)(entries[i] >> 63 == 0 || !(entries[i] >> 56 & 1)) << i;
     }
     return shared;
+}
+
+static inline uint64_t protected_by_pagemap(const void *at, unsigned n)
+{
+    uint64_t entries[64], protected = 0;
+    read_pagemap(at, n, entries);
+    for (unsigned i = 0; i < n; i++) {
+        protected |= (entries[i] >> 63 & entries[i] >> 57 & 1) << i;
+    }
+    return protected;
 }
 
 static inline bool no_more(void *context, size_t limit)
@@ -60,7 +75,8 @@ static inline void borrow_all(struct fixture *f)
     account_copy(account, &f->account);
     account_give_credit(account, lent);
     f->memory.account = f->region->account = account;
-    lending = (struct lending){.lives = all_live, .shared = shared_by_pagemap};
+    lending =
+        (struct lending){.lives = all_live, .shared = shared_by_pagemap, .protected = protected_by_pagemap};
     lending_join(&lending, session, 1, 1, 0);
 }
 
@@ -69,7 +85,10 @@ static inline void begin_to_lend(struct fixture *f)
     struct fixture_options o = roomy;
     REQUIRE(session_create_private(&session) == 0);
     session->places = 2;
-    lending = (struct lending){.lives = all_live, .shared = shared_by_pagemap, .account = &f->account};
+    lending = (struct lending){.lives = all_live,
+                               .shared = shared_by_pagemap,
+                               .protected = protected_by_pagemap,
+                               .account = &f->account};
     o.lending = &lending;
     o.shares = &lending_budget;
     fixture_open(f, o);
