@@ -43,7 +43,7 @@ struct lending {
      * each. NULL: it cannot be asked. */
     uint64_t (*shared)(const void *at, unsigned n);
     /* Likewise, those that are there and write-protected by userfaultfd. NULL: it cannot be asked. */
-    uint64_t (*protected)(const void *at, unsigned n);
+    uint64_t (*write_protected)(const void *at, unsigned n);
 };
 
 /* Is there anything to keep books on? Relaxed: it begins at a fork, with all threads at rest. */

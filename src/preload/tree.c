@@ -42,7 +42,7 @@
 
 static struct budget budget;
 static struct lending lending = {
-    .lives = session_is_alive, .shared = shared_pages_of, .protected = shared_pages_protected};
+    .lives = session_is_alive, .shared = shared_pages_of, .write_protected = shared_pages_protected};
 static size_t lent;                        /* at the fork under way */
 static uint32_t lender, lender_generation; /* who forked this process; 0 = nobody of this session */
 static uint64_t woke_ms;                   /* when others were told of debt; the root thread's */
@@ -241,7 +241,7 @@ void tree_fork_child(void)
     lending = (struct lending){.account = account,
                                .lives = session_is_alive,
                                .shared = shared_pages_of,
-                               .protected = shared_pages_protected};
+                               .write_protected = shared_pages_protected};
     runtime.memory.account = account;
     memset(&activity, 0, sizeof activity);
     account->limit = account->credit = account->debt = account->total = 0;

@@ -65,7 +65,7 @@ bool kept_is_stored(struct region *r, uint64_t page)
 static bool may_keep(const struct region *r)
 {
     const struct lending *lending = r->memory->lending;
-    return lending_is_active(lending) && lending->protected && r->userfault.has_move &&
+    return lending_is_active(lending) && lending->write_protected && r->userfault.has_move &&
            r->userfault.has_protect;
 }
 
@@ -74,7 +74,8 @@ void kept_check(struct region *r, uint64_t number)
     const struct lending *lending = r->memory->lending;
     uint64_t kept = kept_pages_of(r, number);
     if (kept) {
-        kept_end(r, number, ~lending->protected(page_address(r, number * CLUSTER_PAGES), CLUSTER_PAGES));
+        kept_end(r, number,
+                 ~lending->write_protected(page_address(r, number * CLUSTER_PAGES), CLUSTER_PAGES));
     }
 }
 

@@ -118,7 +118,7 @@ static void test_clone_wrapper(void)
     work_everywhere();
 }
 
-/* A process that unmaps all it has faults itself, and its tracer sees that. */
+/* A process that unmaps all it has ends by a fault, and its tracer sees that. */
 static void test_unmap_all(void)
 {
     begin();
@@ -133,9 +133,12 @@ static void test_unmap_all(void)
     MUST(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
     MUST(ptrace(PTRACE_CONT, pid, NULL, NULL) == 0);
     status = status_of(pid);
-    MUST(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSEGV);
-    MUST(kill(pid, SIGKILL) == 0);
-    status_of(pid);
+    if (WIFSTOPPED(status)) {
+        MUST(WSTOPSIG(status) == SIGSEGV && kill(pid, SIGKILL) == 0);
+        status_of(pid);
+    } else {
+        MUST(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV); /* a thread of the runtime met it first */
+    }
     work_everywhere();
 }
 

@@ -75,8 +75,8 @@ static inline void borrow_all(struct fixture *f)
     account_copy(account, &f->account);
     account_give_credit(account, lent);
     f->memory.account = f->region->account = account;
-    lending =
-        (struct lending){.lives = all_live, .shared = shared_by_pagemap, .protected = protected_by_pagemap};
+    lending = (struct lending){
+        .lives = all_live, .shared = shared_by_pagemap, .write_protected = protected_by_pagemap};
     lending_join(&lending, session, 1, 1, 0);
 }
 
@@ -87,7 +87,7 @@ static inline void begin_to_lend(struct fixture *f)
     session->places = 2;
     lending = (struct lending){.lives = all_live,
                                .shared = shared_by_pagemap,
-                               .protected = protected_by_pagemap,
+                               .write_protected = protected_by_pagemap,
                                .account = &f->account};
     o.lending = &lending;
     o.shares = &lending_budget;
