@@ -38,7 +38,7 @@
 #define BUDGET_HUNGRY_MS 500
 
 /* For how long a member has done nothing when it counts as idle. */
-#define BUDGET_IDLE_MS 1000
+#define BUDGET_IDLE_MS 300
 
 struct budget {
     /* immutable after budget_init */

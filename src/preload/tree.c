@@ -21,7 +21,7 @@
 /* How long a fault waits for others to give back what is due to this process; and for how long, after one has waited in
  * vain, none waits again: they may be stopped, or have nothing that can leave. */
 #define FAULT_WAIT_MS 200
-#define NO_WAIT_MS 2000
+#define NO_WAIT_MS 300
 
 /* Around a thread's pointer: its static TLS and control block, where the kernel writes what it keeps there for the thread
  * (rseq). */
