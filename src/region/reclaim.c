@@ -51,28 +51,6 @@ static uint64_t own_pages(struct region *r, uint64_t number)
     return likely(!shared) ? ~0ull : atomic_read_relaxed(&region_cluster(r, number)->resident) & ~shared;
 }
 
-static bool evict_oldest(struct region *r)
-{
-    uint64_t number;
-    int passed_over = 0;
-    for (int tries = 0; tries < 64 && cluster_queue_take(&r->resident, &r->clusters, &number); tries++) {
-        bool looks = passed_over < PASS_OVER_MOST;
-        uint64_t mask = looks ? own_pages(r, number) : is_in_debt(r) ? 0 : ~0ull;
-        unsigned evicted = mask ? evict_cluster(r, number, mask) : 0;
-        passed_over += !mask;
-        /* What could not be taken, or came meanwhile, must stay in the queue. Acquire: see fill_locked. */
-        mutex_lock(cluster_lock(r, number));
-        if (atomic_read_relaxed(&region_cluster(r, number)->resident) & ~region_locked_pages_of(r, number)) {
-            cluster_queue_add(&r->resident, &r->clusters, number);
-        }
-        mutex_unlock(cluster_lock(r, number));
-        if (evicted || !looks) {
-            return evicted;
-        }
-    }
-    return false;
-}
-
 /* The pool is at its limit and nothing can be written back: let it grow while the budget allows. */
 static bool raise_pool_limit(struct region *r)
 {
@@ -95,6 +73,46 @@ static void restore_pool_limit(struct region *r)
         r->pool_limit = asked;
         zswap_set_max_pool_bytes(r->zswap, asked);
     }
+}
+
+/* Nothing is left to evict or compress, or nothing that frees memory: the pool itself takes too much. */
+static bool shrink_pool(struct region *r)
+{
+    restore_pool_limit(r);
+    return zswap_shrink(r->zswap, CLUSTER_BYTES, true) != 0;
+}
+
+static bool is_above_limit(const struct region *r)
+{
+    return account_total(r->account) > account_limit(r->account);
+}
+
+static bool evict_oldest(struct region *r)
+{
+    uint64_t number;
+    int passed_over = 0;
+    for (int tries = 0; tries < 64; tries++) {
+        bool looks = passed_over < PASS_OVER_MOST;
+        if (!looks && is_above_limit(r) && shrink_pool(r)) {
+            return true; /* what is shared takes more memory when it is stored, where this member should have less */
+        }
+        if (!cluster_queue_take(&r->resident, &r->clusters, &number)) {
+            break;
+        }
+        uint64_t mask = looks ? own_pages(r, number) : is_in_debt(r) ? 0 : ~0ull;
+        unsigned evicted = mask ? evict_cluster(r, number, mask) : 0;
+        passed_over += !mask;
+        /* What could not be taken, or came meanwhile, must stay in the queue. Acquire: see fill_locked. */
+        mutex_lock(cluster_lock(r, number));
+        if (atomic_read_relaxed(&region_cluster(r, number)->resident) & ~region_locked_pages_of(r, number)) {
+            cluster_queue_add(&r->resident, &r->clusters, number);
+        }
+        mutex_unlock(cluster_lock(r, number));
+        if (evicted || !looks) {
+            return evicted;
+        }
+    }
+    return false;
 }
 
 static int store_page(struct region *r, uint64_t page, uint64_t name)
@@ -160,13 +178,6 @@ static bool compress_oldest(struct region *r)
     lent_end_staged(r, number);
     staging_free(&r->staging, number);
     return true;
-}
-
-/* Nothing is left to evict or compress: the pool itself takes too much (it may have grown while the device failed). */
-static bool shrink_pool(struct region *r)
-{
-    restore_pool_limit(r);
-    return zswap_shrink(r->zswap, CLUSTER_BYTES, true) != 0;
 }
 
 bool reclaim_one(struct region *r)
