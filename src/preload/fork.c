@@ -51,12 +51,12 @@
 
 #define CHILD_FAILED 125
 
-enum { HOLD_ASKED, HOLD_STANDING, HOLD_OVER };
+enum { HOLD_ASKED, HOLD_STANDING, HOLD_REPORTED, HOLD_OVER };
 
 /* One fork at a time comes here: the private stack's lock is held. */
 static struct {
     uint32_t phase; /* atomic, slept on */
-    int error;      /* set before STANDING */
+    int error;      /* set before STANDING; then the child's, before REPORTED */
 } hold;
 
 struct hold_request {
@@ -72,12 +72,25 @@ static void set_phase(uint32_t phase)
     futex_wake(&hold.phase, INT_MAX);
 }
 
+/* That, or a later one. */
 static void await_phase(uint32_t phase)
 {
     uint32_t seen;
-    while ((seen = atomic_read_acquire(&hold.phase)) != phase) {
+    while ((seen = atomic_read_acquire(&hold.phase)) < phase) {
         futex_wait(&hold.phase, seen, -1);
     }
+}
+
+/* Waits until the child has its runtime, or has ended, or could not be made: the other end of the socket is closed then. By the
+ * root thread's own descriptor: other threads of the program may close theirs meanwhile. 0 if it has its runtime. */
+static int take_report(int socket)
+{
+    int error = 0;
+    long n;
+    do {
+        n = sys_read(socket, &error, sizeof error);
+    } while (n == -EINTR);
+    return n == sizeof error ? error : -EIO;
 }
 
 /* In the root thread: keeps everything still from here to the end of the fork. */
@@ -86,21 +99,25 @@ static long hold_still(void *argument)
     const struct hold_request *q = argument;
     int socket = descriptor_of_process(q->thread, q->socket);
     hold.error = socket < 0 ? socket : descriptors_send(socket, runtime.inherited_descriptors);
+    bool good = !hold.error;
+    if (good) {
+        tree_fork_make_room();
+        region_fork_prepare(runtime.arena.region);
+        tree_fork_prepare(q->thread_pointer);
+    }
+    set_phase(HOLD_STANDING);
+    if (good) {
+        hold.error = take_report(socket);
+    }
     if (socket >= 0) {
         sys_close(socket);
     }
-    if (hold.error) {
-        set_phase(HOLD_STANDING);
-        await_phase(HOLD_OVER);
-        return 0;
-    }
-    tree_fork_make_room();
-    region_fork_prepare(runtime.arena.region);
-    tree_fork_prepare(q->thread_pointer);
-    set_phase(HOLD_STANDING);
+    set_phase(HOLD_REPORTED);
     await_phase(HOLD_OVER);
-    region_fork_parent(runtime.arena.region);
-    tree_fork_parent();
+    if (good) {
+        region_fork_parent(runtime.arena.region);
+        tree_fork_parent();
+    }
     return 0;
 }
 
@@ -126,11 +143,11 @@ static long in_child(int socket, const struct clone_results *results)
     return 0;
 }
 
-/* Waits until the child has its runtime, or has ended. The result of fork. */
-static long in_parent(int socket, long pid)
+/* The result of fork. */
+static long in_parent(long pid)
 {
-    int error = 0;
-    if (sys_read(socket, &error, sizeof error) == sizeof error && error) {
+    await_phase(HOLD_REPORTED);
+    if (pid > 0 && hold.error) {
         sys_call6(SYS_wait4, pid, 0, __WALL, 0, 0, 0);
         return -EAGAIN;
     }
@@ -176,10 +193,8 @@ static long fork_held(void *argument)
         return result;
     }
     sys_close(sockets[0]);
-    if (pid > 0) {
-        pid = in_parent(sockets[1], pid);
-    }
     sys_close(sockets[1]);
+    pid = in_parent(pid);
     set_phase(HOLD_OVER);
     mailbox_wait(number, &h, sizeof h);
     descriptors_restore_limit(&limit);

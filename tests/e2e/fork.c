@@ -333,6 +333,41 @@ TEST(a_thread_forks_while_others_fault)
     munmap(at, 3 * PART);
 }
 
+/* As a program does that is to run another: also of a number that a fork under way uses. */
+static void *close_all(void *argument)
+{
+    while (!atomic_read_acquire((uint32_t *)argument)) {
+        close_range(3, ~0u, 0);
+    }
+    return NULL;
+}
+
+TEST(a_thread_forks_while_another_closes_all_descriptors)
+{
+    enum { FORKS = 30 };
+    pthread_t closer;
+    uint32_t stop = 0;
+    int good = 0;
+    char *at = make_mixed();
+    REQUIRE(!pthread_create(&closer, NULL, close_all, &stop));
+    for (int i = 0; i < FORKS; i++) {
+        pid_t child = fork(); /* may be refused: its own descriptors are among those */
+        if (!child) {
+            _exit(wrong(at, PART, SEED) ? 1 : 7);
+        }
+        if (child > 0) {
+            CHECK_EQUAL(WEXITSTATUS(wait_for(child)), 7);
+            good++;
+        }
+        fill(at + PART, PART, SEED + PART / PAGE); /* drops what is stored of it, and stores it again */
+    }
+    atomic_set_release(&stop, 1);
+    pthread_join(closer, NULL);
+    printf("# %d of %d forks had their descriptors\n", good, FORKS);
+    CHECK_EQUAL(wrong_mixed(at), 0);
+    munmap(at, BYTES + PART);
+}
+
 /* ---- Children that share the memory, or exec */
 
 static int run_in_clone(void *argument)
@@ -423,6 +458,7 @@ static int run_tests(void)
     RUN(six_generations);
     RUN(sixteen_children_at_once);
     RUN(a_thread_forks_while_others_fault);
+    RUN(a_thread_forks_while_another_closes_all_descriptors);
     RUN(children_that_share_the_memory);
     RUN(children_that_exec);
     RUN(children_are_killed_at_any_moment);
