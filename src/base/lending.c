@@ -50,10 +50,11 @@ void lending_settle(struct lending *l, size_t bytes)
     }
 }
 
-bool lending_may_settle(const struct lending *l)
+int64_t lending_owed(const struct lending *l)
 {
     const struct account *lender = atomic_read_relaxed(&l->account->credit) > 0 ? lender_of(l) : NULL;
-    return lender && atomic_read_relaxed(&lender->debt) > 0;
+    int64_t debt = lender ? atomic_read_relaxed(&lender->debt) : 0;
+    return debt > 0 ? debt : 0;
 }
 
 /* Of all who borrow from this process. It only becomes less, but by a fork of this thread's. */
@@ -91,7 +92,8 @@ void lending_update(struct lending *l)
         !lender_lives(l->session, &l->session->processes[l->place], l->lives)) {
         account_end_credit(l->account, SIZE_MAX / 2);
     }
-    if (atomic_read_relaxed(&l->lends)) {
+    /* Debt may have been entered by a thread that saw the lending just before its end. */
+    if (atomic_read_relaxed(&l->lends) || atomic_read_relaxed(&l->account->debt) > 0) {
         limit_debt(l);
     }
 }

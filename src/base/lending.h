@@ -69,8 +69,8 @@ void lending_end(struct lending *l, size_t bytes, size_t borrowed);
 /* Of what is borrowed, for certain, `bytes` are this process's alone. */
 void lending_settle(struct lending *l, size_t bytes);
 
-/* Is it worth looking for pages to settle? The lender pays for some that it may not have. */
-bool lending_may_settle(const struct lending *l);
+/* The debt of this process's lender: it pays for so many bytes that it may not have. 0: there is nothing to settle. */
+int64_t lending_owed(const struct lending *l);
 
 /* Looks who has died. In the root thread, now and then. */
 void lending_update(struct lending *l);

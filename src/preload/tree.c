@@ -36,6 +36,9 @@
 #define ACTIVITY_MS 100
 #define IDLE_CPU_SHARE 10
 
+/* How often shared pages are looked at at most while that is in vain. */
+#define SETTLE_MOST_MS 1000
+
 /* How often the shares are looked at, and while this process wants more. */
 #define BALANCE_MS 100
 #define BALANCE_HUNGRY_MS 10
@@ -45,9 +48,16 @@ static struct lending lending = {
     .lives = session_is_alive, .shared = shared_pages_of, .write_protected = shared_pages_protected};
 static size_t lent;                        /* at the fork under way */
 static uint32_t lender, lender_generation; /* who forked this process; 0 = nobody of this session */
-static uint64_t woke_ms;                   /* when others were told of debt; the root thread's */
-static uint64_t settled_ms;                /* when this process last looked for what it has alone; the same */
-static bool keeps; /* what loads leave in the cache for the sake of sharing; the same */
+
+/* Something done now and then while a figure is not 0: less and less often while that does not change. */
+struct turns {
+    int64_t figure;   /* as last seen */
+    uint64_t due_ms;  /* not before */
+    uint64_t wait_ms; /* from one time to the next */
+};
+static struct turns wakes;   /* of borrowers, while this process has debt; the root thread's */
+static struct turns settles; /* of what this process has alone, while its lender has debt; the same */
+static bool keeps;           /* what loads leave in the cache for the sake of sharing; the same */
 static struct {
     uint64_t looked_ms, cpu_ns, faults;
 } activity;                  /* at the last look; the same */
@@ -167,27 +177,60 @@ static void look_at_activity(uint64_t now)
     activity.faults = region.faults;
 }
 
+static bool is_due(struct turns *t, int64_t figure, uint64_t now)
+{
+    if (figure != t->figure) {
+        *t = (struct turns){.figure = figure, .wait_ms = BALANCE_HUNGRY_MS};
+    }
+    return figure && now >= t->due_ms;
+}
+
+/* `in_vain`: nothing is left to do before the figure changes, as far as can be seen. */
+static void set_next(struct turns *t, uint64_t now, bool in_vain)
+{
+    t->due_ms = now + t->wait_ms;
+    if (in_vain && t->wait_ms < SETTLE_MOST_MS) {
+        t->wait_ms *= 2;
+    }
+}
+
+/* Pages that several borrow and the lender has no more, nobody can settle: they are looked at again as others die. */
+static void settle(uint64_t now)
+{
+    int64_t credit = atomic_read_relaxed(&lending.account->credit), owed = lending_owed(&lending);
+    if (is_due(&settles, owed ? owed + credit : 0, now)) {
+        set_next(&settles, now, region_settle(runtime.arena.region));
+    }
+    lending_update(&lending);
+    if (is_due(&wakes, atomic_read_relaxed(&lending.account->debt), now)) {
+        budget_wake(&budget);
+        set_next(&wakes, now, true);
+    }
+}
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t next_look(uint64_t now, bool hurries)
+{
+    uint64_t next = now + (hurries || budget_is_hungry(&budget, now) ? BALANCE_HUNGRY_MS : BALANCE_MS);
+    next = settles.figure ? sooner(next, settles.due_ms) : next;
+    return wakes.figure ? sooner(next, wakes.due_ms) : next;
+}
+
 void tree_balance(uint64_t now)
 {
     look_at_activity(now);
     lending_update(&lending);
-    bool settles = lending_may_settle(&lending), owes = atomic_read_relaxed(&lending.account->debt) > 0;
-    if (settles && now >= settled_ms + BALANCE_HUNGRY_MS) {
-        settled_ms = now;
-        region_settle(runtime.arena.region);
-    }
+    settle(now);
     bool shares = lending_is_active(&lending);
     keeps = shares || (keeps && !region_end_keeping(runtime.arena.region));
-    if (owes && now >= woke_ms + BALANCE_HUNGRY_MS) {
-        woke_ms = now;
-        budget_wake(&budget); /* borrowers: they settle */
-    }
     budget_balance(&budget, now);
     catch_up(now);
     set_limit();
-    due_ms = now + (uint64_t)(settles || owes || (keeps && !shares) || budget_is_hungry(&budget, now)
-                                  ? BALANCE_HUNGRY_MS
-                                  : BALANCE_MS);
+    due_ms = next_look(now, keeps && !shares);
 }
 
 uint64_t tree_due(void)
@@ -217,10 +260,12 @@ void tree_fork_make_room(void)
 void tree_fork_prepare(const char *thread_pointer)
 {
     const struct account *account = runtime.memory.account;
+    const char *kept = thread_pointer - KEPT_BELOW;
     lent = 0;
+    region_bring_back(runtime.arena.region, kept, KEPT_BELOW + KEPT_ABOVE);
     if (shared_pages_open()) {
         atomic_set_relaxed(&lending.lends, 1); /* all threads are at rest */
-        lent = region_lend(runtime.arena.region, thread_pointer - KEPT_BELOW, KEPT_BELOW + KEPT_ABOVE) +
+        lent = region_lend(runtime.arena.region, kept, KEPT_BELOW + KEPT_ABOVE) +
                account_bytes(account, ACCOUNT_POOL);
     }
     account_copy(&runtime.account, account);
@@ -244,6 +289,7 @@ void tree_fork_child(void)
                                .write_protected = shared_pages_protected};
     runtime.memory.account = account;
     memset(&activity, 0, sizeof activity);
+    settles = wakes = (struct turns){0};
     account->limit = account->credit = account->debt = account->total = 0;
     for (int kind = 0; kind < ACCOUNT_KINDS; kind++) {
         account->total += account->bytes[kind];

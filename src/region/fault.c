@@ -211,6 +211,11 @@ static void serve_new(struct server *server, uint64_t page, struct swap_cache_to
         return;
     }
     bool on_device = zswap_find(r->zswap, page_entry(r, page)) == ZSWAP_ON_DEVICE;
+    if (on_device && atomic_read_relaxed(&r->pagein.stopped)) {
+        release_and_wake(r, page, token); /* and is touched again, until the fork is through */
+        sys_yield();
+        return;
+    }
     region_count(r, on_device ? REGION_DEVICE_LOADS : REGION_POOL_LOADS, 1);
     int error = bring_in(server, page, token, !can_queue, writes);
     if (error == -EAGAIN && push_pagein(r, page, token, writes)) {

@@ -42,6 +42,8 @@ struct pagein_queue {
     uint32_t head, count;                     /* Guard: lock */
     uint32_t wake;                            /* raised at each push; page-in threads sleep on it; atomic */
     uint32_t unfinished;                      /* pushed and not yet served; atomic */
+    uint32_t
+        stopped; /* 1 while a fork waits for what is unfinished: nothing is begun that needs the device; atomic */
 };
 
 /* slow_load.c: a load that waits for the device with no lock held. On the stack of who makes it. */
@@ -268,14 +270,16 @@ bool kept_is_stored(struct region *r, uint64_t page);
  * copy goes, if there is one (`stored`). 0, or -errno: then nothing has changed. */
 int kept_fill(struct region *r, uint64_t page, const void *from, bool stored, bool writes);
 
-/* Pages of the cluster that are no longer protected are no longer kept. Caller holds the cluster's lock. */
+/* Ends all that stands between the page and a MOVE but a pin: its stored copy, its protection, and, by a copy, that another
+ * process has it, too. Caller holds the cluster's lock, or the layout lock exclusively. */
+void region_unshare(struct region *r, uint64_t page);
+
+/* Pages of the cluster that are no longer protected are no longer kept. Caller holds the cluster's lock, or the layout lock
+ * exclusively. */
 void kept_check(struct region *r, uint64_t number);
 
 /* At a fork, with the layout lock held exclusively: what the cluster has stored is another process's, too. */
 void kept_lend(struct region *r, uint64_t number);
-
-/* range.c: brings back what is out of [at, at + bytes), with the layout lock held exclusively. What cannot be read stays out. */
-void range_bring_back(struct region *r, const void *at, size_t bytes);
 
 int lent_init(struct region *r);
 

@@ -129,7 +129,7 @@ static void settle_cluster(struct region *r, uint64_t number)
     }
 }
 
-void region_settle(struct region *r)
+bool region_settle(struct region *r)
 {
     rwlock_read_lock(&r->layout);
     uint64_t number = r->settle_at;
@@ -137,9 +137,11 @@ void region_settle(struct region *r)
         number = sparse_next_committed(&r->lent, number);
         settle_cluster(r, number++);
     }
-    r->settle_at = number < r->lent.slots_total ? number : 0;
+    bool done = number >= r->lent.slots_total;
+    r->settle_at = done ? 0 : number;
     inherited_settle(zswap_inherited(r->zswap));
     rwlock_read_unlock(&r->layout);
+    return done;
 }
 
 /* ---- at a fork, with the layout lock held exclusively */
@@ -173,10 +175,9 @@ static uint64_t pages_to_lend(struct region *r, uint64_t number, const void *kep
 size_t region_lend(struct region *r, const void *kept, size_t kept_bytes)
 {
     size_t bytes = 0;
-    if (kept_bytes) {
-        range_bring_back(r, kept, kept_bytes);
-    }
+    r->end_keeping_at = 0;
     for (uint64_t i = 0; (i = sparse_next_committed(&r->clusters, i)) < r->clusters.slots_total; i++) {
+        kept_check(r, i); /* before what has lost its protection gets it back */
         uint64_t mask = r->userfault.has_protect ? pages_to_lend(r, i, kept, kept_bytes) : 0;
         struct lent *lent = mask ? sparse_get_for_write(&r->lent, i) : NULL;
         if (lent && ((lent->pages & mask) == mask || protect(r, i, mask))) {

@@ -351,7 +351,7 @@ static bool any_is_out(struct region *r, uint64_t first, uint64_t end)
 }
 
 /* Every fork comes here, and nearly always finds all of it in the program: it maps nothing then. */
-void range_bring_back(struct region *r, const void *at, size_t bytes)
+void region_bring_back(struct region *r, const void *at, size_t bytes)
 {
     uint64_t first, count;
     char *from = (char *)((uintptr_t)at & ~(uintptr_t)(PAGE_BYTES - 1));

@@ -295,8 +295,11 @@ void region_fork_prepare(struct region *r)
             break;
         }
         rwlock_write_unlock(&r->layout);
+        /* Relaxed: a fault more or less; else there might always be one. */
+        atomic_set_relaxed(&r->pagein.stopped, 1);
         sys_yield();
     }
+    atomic_set_relaxed(&r->pagein.stopped, 0);
     zswap_writeback_reap(r->zswap, true);
     zswap_rest(r->zswap, true); /* the child should not begin with buffers that it may never use */
 }

@@ -121,13 +121,17 @@ void region_set_limit(struct region *region, size_t reach);
  * that is >= 0), registers the region again and starts new threads. None of them allocates from malloc. */
 void region_fork_prepare(struct region *region);
 
-/* Between prepare and the fork, if memory.lending keeps books: lends all that a child will share, but for the pages of
- * [kept, kept + kept_bytes), which the kernel may write to meanwhile for the thread that forks. How much, in bytes,
+/* Between prepare and the fork: brings in what is out of [at, at + bytes), which the kernel may read or write for the thread that
+ * forks while nobody serves faults. What cannot be read stays out. */
+void region_bring_back(struct region *region, const void *at, size_t bytes);
+
+/* Likewise, if memory.lending keeps books: lends all that a child will share, but for the pages of
+ * [kept, kept + kept_bytes), which the kernel may write to meanwhile for that thread. How much, in bytes,
  * beside what the pool holds. */
 size_t region_lend(struct region *region, const void *kept, size_t kept_bytes);
 
-/* Looks for pages that are borrowed, and the lender's no more; a step. One thread at a time. */
-void region_settle(struct region *region);
+/* Looks for pages that are borrowed, and the lender's no more; a step. True if that was the last of all. One thread at a time. */
+bool region_settle(struct region *region);
 
 /* Once this process shares nothing any more: what loads have left in the cache for the sake of sharing goes, a step at a time.
  * True once all has gone. One thread at a time. */

@@ -235,6 +235,18 @@ TEST(debt_ends_with_the_last_borrower)
     end();
 }
 
+/* Entered by a thread that had seen the lending go on. */
+TEST(late_debt_ends)
+{
+    start_family();
+    alive[1] = false;
+    lending_update(&lendings[0]);
+    account_add_debt(account_of(0), PAGE_BYTES);
+    lending_update(&lendings[0]);
+    CHECK_EQUAL(account_of(0)->debt, 0);
+    end();
+}
+
 TEST(debt_is_no_more_than_what_is_borrowed)
 {
     start_family();
@@ -378,6 +390,7 @@ int main(void)
     RUN(the_borrower_pays_as_soon_as_its_lender_is_dead);
     RUN(a_new_owner_of_the_lenders_place_is_no_lender);
     RUN(debt_ends_with_the_last_borrower);
+    RUN(late_debt_ends);
     RUN(debt_is_no_more_than_what_is_borrowed);
     RUN(credit_is_never_less_than_nothing);
     RUN(whatever_happens_they_pay_for_what_is_there);

@@ -533,7 +533,8 @@ TEST(a_late_read_does_not_overwrite_what_was_moved_there)
     move_under_a_read(200); /* a resident one */
 }
 
-/* A fork has to wait, for a read under way is inside the device; but then both sides have the page. */
+/* A fork has to wait, for a read under way is inside the device; but then both sides have the page. No other begins meanwhile, or it
+ * might wait for ever. */
 static void *run_fork_prepare(void *argument)
 {
     struct fixture *f = argument;
@@ -545,7 +546,7 @@ static void *run_fork_prepare(void *argument)
 TEST(a_fork_waits_for_reads)
 {
     struct fixture f;
-    pthread_t threads[2], forker;
+    pthread_t threads[3], forker;
     open_mixed(&f, roomy);
     start_hung_touches(&f, threads, 2);
     REQUIRE(!pthread_create(&forker, NULL, run_fork_prepare, &f));
@@ -554,9 +555,14 @@ TEST(a_fork_waits_for_reads)
     limit.tv_sec += 1;
     CHECK(pthread_timedjoin_np(forker, NULL, &limit) == ETIMEDOUT);
     CHECK(fixture_is(&f, fixture_page(&f, 130), 130, 1)); /* and hinders nobody meanwhile */
+    uint64_t faults = fixture_stats(&f).faults;
+    uint32_t unfinished = atomic_read_acquire(&f.region->pagein.unfinished);
+    REQUIRE(!pthread_create(&threads[2], NULL, run_touch, fixture_page(&f, 100)));
+    WAIT_FOR(fixture_stats(&f).faults > faults + 3);
+    CHECK_EQUAL(atomic_read_acquire(&f.region->pagein.unfinished), unfinished);
     faulty_let_go(f.device);
     pthread_join(forker, NULL);
-    end_hung_touches(&f, threads, 2);
+    end_hung_touches(&f, threads, 3);
 }
 
 int main(void)

@@ -219,6 +219,29 @@ static void lose_protection(struct fixture *f)
     CHECK_EQUAL(fixture_wrong(f, 90, PAGES - 90, 1), 0);
 }
 
+/* The next fork protects all that is resident, and this again. That it leaves by a copy, for want of write access, so that MOVE does
+ * not look whether it is shared. */
+static void lose_protection_and_fork(struct fixture *f)
+{
+    CHECK_EQUAL(fixture_wrong(f, STORED, OUT, 1), 0);
+    CHECK_EQUAL(userfault_protect(&f->region->userfault, fixture_page(f, 80), 20 * PAGE_BYTES, false), 0);
+    fixture_fill(f, 80, 10, 2);
+    region_fork_prepare(f->region);
+    region_lend(f->region, NULL, 0);
+    region_fork_parent(f->region);
+    CHECK_EQUAL(kept_count(f), OUT - 20);
+    CHECK_EQUAL(region_protect(f->region, fixture_page(f, 80), 20 * PAGE_BYTES, PROT_READ), 0);
+    fixture_to(f, STORED, OUT, PLACE_POOL);
+    CHECK_EQUAL(fixture_wrong(f, 80, 10, 2), 0);
+    CHECK_EQUAL(fixture_wrong(f, 90, PAGES - 90, 1), 0);
+    CHECK_EQUAL(region_protect(f->region, fixture_page(f, 80), 20 * PAGE_BYTES, PROT_READ | PROT_WRITE), 0);
+}
+
+TEST(who_has_lost_its_protection_before_a_fork_is_stored)
+{
+    on_both_sides(lose_protection_and_fork);
+}
+
 TEST(who_has_lost_its_protection_is_stored)
 {
     on_both_sides(lose_protection);
@@ -474,6 +497,7 @@ int main(void)
     RUN(pages_dropped_unseen_read_as_zero_and_stay_so);
     RUN(pages_that_cannot_be_moved_are_copied_and_not_stored_again);
     RUN(who_has_lost_its_protection_is_stored);
+    RUN(who_has_lost_its_protection_before_a_fork_is_stored);
     RUN(what_is_brought_in_by_a_write_is_not_kept);
     RUN(kept_pages_that_cannot_be_dropped_stay_protected);
     RUN(what_is_moved_to_a_place_that_had_a_copy_is_not_kept);

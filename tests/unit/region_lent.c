@@ -34,7 +34,7 @@ TEST(copies_of_lent_pages_are_paid_for)
         CHECK_EQUAL(region_discard(f.region, fixture_page(&f, 10), 4 * PAGE_BYTES), 0);
         CHECK_EQUAL(pages_of_credit(), credit - 14);
         CHECK(read(go[0], &byte, 1) == 1); /* the parent has evicted 64 .. 127, and written 20 .. 24 */
-        region_settle(f.region);
+        WAIT_FOR(region_settle(f.region));
         CHECK_EQUAL(pages_of_credit(), credit - 14 - 64 - 5);
         fixture_to(&f, 64, 64, PLACE_POOL);
         CHECK_EQUAL(pages_of_credit(), credit - 14 - 64 - 5);
@@ -91,6 +91,7 @@ TEST(what_the_kernel_writes_for_who_forks_is_there_and_free)
     begin_to_lend(&f); /* pages 128 .. 191 are out */
     region_fork_prepare(f.region);
     region_lend(f.region, NULL, 0);
+    region_bring_back(f.region, fixture_page(&f, 127) + 5, PAGE_BYTES);
     CHECK_EQUAL(region_lend(f.region, fixture_page(&f, 127) + 5, PAGE_BYTES),
                 account_bytes(&f.account, ACCOUNT_RESIDENT) - 65 * PAGE_BYTES);
     region_fork_parent(f.region);
@@ -108,6 +109,7 @@ TEST(who_forks_with_nothing_out_takes_no_memory)
     region_fork_prepare(f.region);
     region_lend(f.region, NULL, 0); /* the table of what is lent is there from now on */
     f.memory.fail_countdown = MANY;
+    region_bring_back(f.region, fixture_page(&f, 3) + 5, PAGE_BYTES);
     region_lend(f.region, fixture_page(&f, 3) + 5, PAGE_BYTES);
     CHECK_EQUAL(f.memory.fail_countdown, MANY);
     f.memory.fail_countdown = 0;
