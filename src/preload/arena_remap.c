@@ -119,21 +119,30 @@ long arena_send(struct arena *arena, const struct arena_request *q)
     return error ? error : send(arena, r, q->to_bytes, q->to);
 }
 
-/* By way of a place outside, where it can grow. */
-static long move_foreign(struct arena *arena, const struct arena_request *q)
+/* The kernel moves it, by way of a place outside, where it can grow. */
+static long move_foreign(struct arena *arena, struct range from, struct span to)
 {
-    struct arena_request out = *q;
-    out.to = NULL;
-    long at = arena_send(arena, &out);
+    size_t bytes = (size_t)(to.end - to.first) << PAGE_SHIFT;
+    long at = send(arena, from, bytes, NULL);
     if (sys_is_error(at)) {
         return at;
     }
     struct arena_request in = {.operation = ARENA_RECEIVE,
-                               .at = q->to,
-                               .bytes = q->to_bytes,
+                               .at = address_of(arena, to.first),
+                               .bytes = bytes,
                                .to = (char *)at,
-                               .to_bytes = q->to_bytes};
+                               .to_bytes = bytes};
     return arena_receive(arena, &in);
+}
+
+/* Pages that are pinned only the kernel can move: then the range is its memory from now on. */
+static long move_managed(struct arena *arena, const struct relocation *m)
+{
+    long at = relocate(arena, m);
+    if (at == -EBUSY && m->keep_mapping) {
+        return -ENOMEM;
+    }
+    return at == -EBUSY ? move_foreign(arena, m->from, (struct span){m->to, m->to + m->pages}) : at;
 }
 
 /* mremap without MREMAP_FIXED. */
@@ -162,14 +171,14 @@ static long resize(struct arena *arena, struct span old, struct range r, uint64_
     if (!may_move || !address_space_find_free(&arena->space, pages, 1, &first)) {
         return -ENOMEM;
     }
-    return relocate(arena, &(struct relocation){.from = r, .to = first, .pages = pages});
+    return move_managed(arena, &(struct relocation){.from = r, .to = first, .pages = pages});
 }
 
 /* MREMAP_DONTUNMAP without a place. */
 static long move_away(struct arena *arena, struct range r)
 {
     struct relocation m = {.from = r, .pages = r.pages, .keep_mapping = true};
-    return address_space_find_free(&arena->space, r.pages, 1, &m.to) ? relocate(arena, &m) : -ENOMEM;
+    return address_space_find_free(&arena->space, r.pages, 1, &m.to) ? move_managed(arena, &m) : -ENOMEM;
 }
 
 long arena_remap(struct arena *arena, const struct arena_request *q)
@@ -191,14 +200,14 @@ long arena_remap(struct arena *arena, const struct arena_request *q)
     if (to.first < old.end && old.first < to.end) {
         return -EINVAL;
     }
-    if (r.kind == RANGE_FOREIGN) {
-        return move_foreign(arena, q);
-    }
     int error = arena_unmap(arena, to);
     if (!error && pages < r.pages) {
         error = arena_unmap(arena, (struct span){old.first + pages, old.end});
         r.pages = pages;
     }
+    if (error) {
+        return error;
+    }
     struct relocation m = {.from = r, .to = to.first, .pages = pages, .keep_mapping = keep_mapping};
-    return error ? error : relocate(arena, &m);
+    return r.kind == RANGE_FOREIGN ? move_foreign(arena, r, to) : move_managed(arena, &m);
 }

@@ -50,12 +50,7 @@ static unsigned move_some(struct eviction *e, unsigned first, unsigned count, in
 static bool move_unshared(struct eviction *e, unsigned index)
 {
     int error;
-    kept_end(e->region, e->number, 1ull << index);
-    /* It may be protected and not known as lent: then this write would wait for the lock that is held here. */
-    if (e->region->userfault.has_protect) {
-        userfault_protect(&e->region->userfault, source_of(e, index), PAGE_BYTES, false);
-    }
-    sys_madvise(source_of(e, index), PAGE_BYTES, MADV_POPULATE_WRITE);
+    region_unshare(e->region, e->number * CLUSTER_PAGES + index);
     if (move_some(e, index, 1, &error)) {
         return true;
     }

@@ -24,6 +24,7 @@
  *
  * Only where a page leaves by MOVE: before there was that, the kernel let ptrace write past the protection.
  */
+#include "base/sys.h"
 #include "region/internal.h"
 
 #define END_CLUSTERS 256 /* in a step: a few milliseconds */
@@ -89,6 +90,16 @@ int kept_fill(struct region *r, uint64_t page, const void *from, bool stored, bo
         zswap_invalidate(r->zswap, page_entry(r, page));
     }
     return error;
+}
+
+void region_unshare(struct region *r, uint64_t page)
+{
+    kept_end(r, page / CLUSTER_PAGES, 1ull << page % CLUSTER_PAGES);
+    /* It may be protected and not known as lent: then this write would wait for the lock that is held here. */
+    if (r->userfault.has_protect) {
+        userfault_protect(&r->userfault, page_address(r, page), PAGE_BYTES, false);
+    }
+    sys_madvise(page_address(r, page), PAGE_BYTES, MADV_POPULATE_WRITE);
 }
 
 /* ---- when nobody shares any more, the copies are only a second place for what is in the program */

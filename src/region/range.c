@@ -191,16 +191,30 @@ static void note_resident(struct region *r, uint64_t page)
     cluster_queue_add(&r->resident, &r->clusters, page / CLUSTER_PAGES);
 }
 
+/* -EBUSY: pinned. A device may write to the page, which must not be replaced by a copy. */
+static int move_mapped(struct region *r, uint64_t from, uint64_t to)
+{
+    size_t done;
+    void *source = page_address(r, from), *target = page_address(r, to);
+    int error = userfault_move(&r->userfault, target, source, PAGE_BYTES, &done);
+    if (error == -EBUSY) {
+        region_unshare(r, from);
+        error = userfault_move(&r->userfault, target, source, PAGE_BYTES, &done);
+    }
+    return error;
+}
+
 /* A page that is mapped: MOVE, or copy and drop. */
 static int move_resident(struct region *r, uint64_t from, uint64_t to)
 {
-    size_t done;
-    if (r->userfault.has_move &&
-        !userfault_move(&r->userfault, page_address(r, to), page_address(r, from), PAGE_BYTES, &done)) {
+    int error = r->userfault.has_move ? move_mapped(r, from, to) : -ENOSYS;
+    if (!error) {
         note_resident(r, to);
-        return 0;
     }
-    int error = fill_pages(r, to, 1, page_address(r, from));
+    if (!error || error == -EBUSY) {
+        return error;
+    }
+    error = fill_pages(r, to, 1, page_address(r, from));
     if (!error) {
         sys_madvise(page_address(r, from), PAGE_BYTES, MADV_DONTNEED);
     }

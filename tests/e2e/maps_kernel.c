@@ -50,6 +50,43 @@ TEST(fixed_buffers_are_what_the_program_sees)
     CHECK_EQUAL(munmap(at, 4 * MIB), 0);
 }
 
+/* The ring goes on writing to the memory that it was given, wherever that is seen now. */
+static void move_buffer(struct io_uring *ring, int fd, size_t to_bytes, bool fixed)
+{
+    char *old = get(2 * MIB), *place = get(to_bytes);
+    fill(old, 2 * MIB, 600);
+    struct iovec buffer = {old, MIB};
+    REQUIRE(io_uring_register_buffers(ring, &buffer, 1) == 0);
+    char *to = fixed ? mremap(old, 2 * MIB, to_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, place)
+                     : mremap(old, 2 * MIB, to_bytes, MREMAP_MAYMOVE);
+    REQUIRE(to != MAP_FAILED && (to == place || !fixed));
+    press();
+    CHECK_EQUAL(wrong(to, 2 * MIB, 600), 0);
+    CHECK(is_zero(to + 2 * MIB, to_bytes - 2 * MIB));
+    io_uring_prep_read_fixed(io_uring_get_sqe(ring), fd, old, MIB, 0, 0);
+    CHECK_EQUAL(do_one(ring), MIB);
+    press();
+    CHECK_EQUAL(wrong(to, MIB, 540), 0);
+    CHECK_EQUAL(wrong(to + MIB, MIB, 600 + MIB / PAGE), 0);
+    CHECK_EQUAL(io_uring_unregister_buffers(ring), 0);
+    CHECK_EQUAL(munmap(to, to_bytes), 0);
+    CHECK_EQUAL(fixed ? 0 : munmap(place, to_bytes), 0);
+}
+
+TEST(fixed_buffers_that_are_moved_stay_what_the_program_sees)
+{
+    struct io_uring ring;
+    if (io_uring_queue_init(4, &ring, 0)) {
+        SKIP("io_uring is not permitted here");
+    }
+    int fd = make_file(MIB / PAGE, 540);
+    move_buffer(&ring, fd, 2 * MIB, true);
+    move_buffer(&ring, fd, 4 * MIB, true);
+    move_buffer(&ring, fd, 64 * MIB, false);
+    io_uring_queue_exit(&ring);
+    close(fd);
+}
+
 struct handler {
     int fd;
     char *page;
@@ -107,6 +144,7 @@ int main(void)
 {
     begin();
     RUN(fixed_buffers_are_what_the_program_sees);
+    RUN(fixed_buffers_that_are_moved_stay_what_the_program_sees);
     RUN(a_userfaultfd_of_the_programs_own);
     return harness_finish();
 }

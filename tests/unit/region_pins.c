@@ -117,6 +117,39 @@ TEST(registered_buffers_stay)
     fixture_close(&f);
 }
 
+TEST(registered_buffers_are_not_moved)
+{
+    struct fixture f;
+    struct io_uring ring;
+    if (!open_ring(&ring)) {
+        SKIP("this kernel has no io_uring for us");
+    }
+    fixture_open(&f, roomy);
+    if (!f.region->userfault.has_move) {
+        io_uring_queue_exit(&ring);
+        fixture_close(&f);
+        SKIP("this kernel has no UFFDIO_MOVE: nothing tells what is pinned");
+    }
+    int fd = open_file(&f);
+    fixture_fill(&f, 0, PAGES, 1);
+    /* What comes before it is put back. */
+    struct iovec buffer = {.iov_base = fixture_page(&f, 8), .iov_len = BYTES - 8 * PAGE_BYTES};
+    REQUIRE(!io_uring_register_buffers(&ring, &buffer, 1));
+    CHECK_EQUAL(region_move(f.region, f.base, fixture_page(&f, 2 * PAGES), BYTES), -EBUSY);
+    CHECK_EQUAL(fixture_wrong(&f, 0, PAGES, 1), 0);
+    CHECK(region_consistent(f.region));
+    if (fd >= 0) {
+        unsigned char first_of_file[PAGE_BYTES];
+        CHECK_EQUAL(read_fixed(&ring, fd, buffer.iov_base, buffer.iov_len), buffer.iov_len);
+        fixture_make(&f, first_of_file, 0, 7);
+        CHECK(!memcmp(fixture_page(&f, 8), first_of_file, PAGE_BYTES));
+        close(fd);
+    }
+    io_uring_unregister_buffers(&ring);
+    io_uring_queue_exit(&ring);
+    fixture_close(&f);
+}
+
 /* Pins that come and go between one try of the evictor and the next. */
 TEST(short_pins_lose_no_page)
 {
@@ -154,6 +187,7 @@ int main(void)
     }
     RUN(direct_reads_into_pages_on_their_way_out_lose_nothing);
     RUN(registered_buffers_stay);
+    RUN(registered_buffers_are_not_moved);
     RUN(short_pins_lose_no_page);
     return harness_finish();
 }
