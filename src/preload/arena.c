@@ -35,33 +35,73 @@ int arena_protect(const struct arena *arena, struct range r, int protection, int
     return region_protect(arena->region, at, bytes_of(r), protection);
 }
 
-/* Drops the content of all that is given out in the span; foreign mappings become the region's again. */
+/* With the nodes set aside for it this cannot fail; else the span is as good as given out, and nobody else gets it. */
+static void set_free(struct arena *arena, struct span s)
+{
+    if (s.first < s.end && !address_space_set(&arena->space, s.first, s.end - s.first, RANGE_FREE, 0)) {
+        arena_keep_break(arena, s);
+    }
+}
+
+static int drop_managed(struct arena *arena, struct range r)
+{
+    char *at = address_of(arena, r.first);
+    int error = region_discard(arena->region, at, bytes_of(r));
+    if (error) {
+        /* Locked by a system call that we did not see. */
+        sys_call3(SYS_munlock, (long)at, (long)bytes_of(r), 0);
+        error = region_discard(arena->region, at, bytes_of(r));
+    }
+    if (error) {
+        return error;
+    }
+    if (r.flags & RANGE_LOCKED) {
+        region_unlock(arena->region, at, bytes_of(r));
+    }
+    if (r.flags & RANGE_NOT_DUMPED) {
+        sys_madvise(at, bytes_of(r), MADV_DODUMP);
+    }
+    return 0;
+}
+
+/* Drops the content of all that is managed in the span, where nothing is foreign any more, and sets it free. What cannot
+ * be dropped stays the program's. */
 static int drop_content(struct arena *arena, struct span s)
 {
     int error = 0;
     FOR_PARTS(arena, s, r)
     {
-        char *at = address_of(arena, r.first);
-        int failed = 0;
-        if (r.flags & RANGE_LOCKED) {
-            region_unlock(arena->region, at, bytes_of(r));
+        int failed = r.kind == RANGE_MANAGED ? drop_managed(arena, r) : 0;
+        if (failed) {
+            arena_protect(arena, r, r.protection, -1);
+            set_free(arena, (struct span){s.first, r.first});
+            s.first = r.first + r.pages;
+            error = failed;
         }
-        if (r.flags & RANGE_NOT_DUMPED) {
-            sys_madvise(at, bytes_of(r), MADV_DODUMP);
-        }
-        if (r.kind == RANGE_MANAGED) {
-            failed = region_discard(arena->region, at, bytes_of(r));
-            if (failed) {
-                /* Locked by a system call that we did not see. */
-                sys_call3(SYS_munlock, (long)at, (long)bytes_of(r), 0);
-                failed = region_discard(arena->region, at, bytes_of(r));
-            }
-        } else if (r.kind == RANGE_FOREIGN) {
-            failed = region_adopt(arena->region, at, bytes_of(r));
-        }
-        error = error ? error : failed;
     }
+    set_free(arena, s);
     return error;
+}
+
+/* Foreign mappings of the span become the region's again. The kernel may have no mapping left for what remains of one, at
+ * either end of the span: it stays. *s is then what has to go all the same: what lies before it, if a mapping there has
+ * gone already; else nothing. */
+static int adopt_foreign(struct arena *arena, struct span *s)
+{
+    uint64_t end = s->first;
+    FOR_PARTS(arena, *s, r)
+    {
+        if (r.kind != RANGE_FOREIGN) {
+            continue;
+        }
+        int error = region_adopt(arena->region, address_of(arena, r.first), bytes_of(r));
+        if (error) {
+            s->end = end > s->first ? r.first : s->first;
+            return error;
+        }
+        end = r.first + r.pages;
+    }
+    return 0;
 }
 
 /* The protections of a span again, as far as it was closed. This merges kernel mappings, so it does not want for any. */
@@ -102,10 +142,13 @@ int arena_unmap(struct arena *arena, struct span s)
     if (error) {
         return error;
     }
-    error = drop_content(arena, s);
-    address_space_set(&arena->space, s.first, s.end - s.first, RANGE_FREE, 0);
-    arena_keep_break(arena, s);
-    return error;
+    struct span gone = s;
+    error = adopt_foreign(arena, &gone);
+    if (error) {
+        reopen_access(arena, (struct span){gone.end, s.end});
+    }
+    int failed = drop_content(arena, gone);
+    return error ? error : failed;
 }
 
 long arena_give_out(struct arena *arena, struct span s, int protection, int flags)
@@ -123,6 +166,9 @@ long arena_give_out(struct arena *arena, struct span s, int protection, int flag
     if (!error && protection != PROT_NONE) {
         /* Past the region, which has nothing there: no page is on its way, so there is nothing to wait for. */
         error = sys_mprotect(at, bytes_of(r), protection);
+        if (error) {
+            sys_mprotect(at, bytes_of(r), PROT_NONE); /* a part of it may be open */
+        }
         if (error && (flags & RANGE_LOCKED)) {
             region_unlock(arena->region, at, bytes_of(r));
         }
@@ -270,6 +316,17 @@ long arena_hand_over(struct arena *arena, struct span s)
     return 0;
 }
 
+/* The kernel has not moved a mapping to [at, at + bytes), but may have unmapped what was there. 0 if that is the region's
+ * again, or -errno: a hole. */
+static int cover_hole(struct arena *arena, char *at, size_t bytes)
+{
+    if (sys_call3(SYS_msync, (long)at, (long)bytes, MS_ASYNC) != -ENOMEM) {
+        region_own(arena->region, at, bytes);
+        return 0;
+    }
+    return region_adopt(arena->region, at, bytes);
+}
+
 long arena_receive(struct arena *arena, const struct arena_request *q)
 {
     struct span s = span_of(arena, q->at, q->bytes);
@@ -277,18 +334,18 @@ long arena_receive(struct arena *arena, const struct arena_request *q)
         return -EEXIST;
     }
     int error = arena_unmap(arena, s);
+    error = error ? error : address_space_reserve(&arena->space);
+    error = error ? error : region_disown(arena->region, q->at, q->bytes);
     if (error) {
         return error;
     }
     long at = sys_call6(SYS_mremap, (long)q->to, (long)q->to_bytes, (long)q->bytes,
                         MREMAP_MAYMOVE | MREMAP_FIXED, (long)q->at, 0);
-    if (sys_is_error(at)) {
-        region_adopt(arena->region, q->at, q->bytes); /* it may have left a hole */
-        return at;
+    /* A hole that cannot be covered is foreign, too: whatever lands there, nobody is given the place. */
+    if (!sys_is_error(at) || cover_hole(arena, q->at, q->bytes)) {
+        address_space_set(&arena->space, s.first, s.end - s.first, RANGE_FOREIGN, 0);
     }
-    error = region_disown(arena->region, q->at, q->bytes);
-    address_space_set(&arena->space, s.first, s.end - s.first, RANGE_FOREIGN, 0);
-    return error ? error : at;
+    return at;
 }
 
 long arena_serve(struct arena *arena, struct arena_request *q)

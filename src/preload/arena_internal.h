@@ -61,7 +61,8 @@ bool arena_may_grow(const struct arena *arena, uint64_t pages);
 /* Gives a span that is free, or kept, out. Its address, or -errno. */
 long arena_give_out(struct arena *arena, struct span s, int protection, int flags);
 
-/* munmap of the span. If it fails nothing has changed, but that content may be gone. */
+/* munmap of the span. If it fails, all is as it was; or, where a part had gone before that could be known, each part is as
+ * it was, or free. */
 int arena_unmap(struct arena *arena, struct span s);
 
 /* ARENA_RECEIVE. */

@@ -146,10 +146,24 @@ int region_disown(struct region *r, void *at, size_t bytes)
         return -EINVAL;
     }
     rwlock_write_lock(&r->layout);
-    forget_range(r, first, count);
     int error = set_foreign(r, first, count, true);
+    if (!error) {
+        forget_range(r, first, count);
+    } else {
+        set_foreign(r, first, count, false);
+    }
     rwlock_write_unlock(&r->layout);
     return error;
+}
+
+void region_own(struct region *r, void *at, size_t bytes)
+{
+    uint64_t first, count;
+    if (pages_of(r, at, bytes, &first, &count)) {
+        rwlock_write_lock(&r->layout);
+        set_foreign(r, first, count, false);
+        rwlock_write_unlock(&r->layout);
+    }
 }
 
 int region_adopt(struct region *r, void *at, size_t bytes)

@@ -100,9 +100,11 @@ size_t region_lock_limit(const struct region *region);
 int region_pageout(struct region *region, void *at, size_t bytes);
 int region_willneed(struct region *region, void *at, size_t bytes);
 
-/* The range's mapping was replaced in the kernel by a foreign one (a file mapped over it): forget its content and
- * leave it alone. `region_adopt` maps anonymous, inaccessible memory there again and manages it. */
+/* The range's mapping is replaced in the kernel by a foreign one (a file mapped over it): forget its content and leave it
+ * alone. `region_own`: it was not replaced, after all. `region_adopt` maps anonymous, inaccessible memory there again and
+ * manages it; if it fails, with -errno, the range stays as foreign as it was. */
 int region_disown(struct region *region, void *at, size_t bytes);
+void region_own(struct region *region, void *at, size_t bytes);
 int region_adopt(struct region *region, void *at, size_t bytes);
 
 /* The range goes back to the kernel as ordinary memory, with its content, and unregistered; foreign from then on. 0 or

@@ -383,6 +383,20 @@ TEST(a_range_handed_over_keeps_content_and_holes)
     fixture_close(&f);
 }
 
+TEST(a_range_that_is_not_replaced_after_all_is_managed_again)
+{
+    struct fixture f;
+    open_mixed(&f, roomy);
+    CHECK_EQUAL(region_discard(f.region, fixture_page(&f, 100), 10 * PAGE_BYTES), 0);
+    CHECK_EQUAL(region_disown(f.region, fixture_page(&f, 100), 10 * PAGE_BYTES), 0);
+    region_own(f.region, fixture_page(&f, 100), 10 * PAGE_BYTES);
+    CHECK_EQUAL(fixture_wrong(&f, 100, 10, 0), 0);
+    fixture_fill(&f, 100, 10, 1);
+    fixture_to(&f, 0, 4 * PER_PLACE, PLACE_DEVICE);
+    CHECK_EQUAL(fixture_wrong(&f, 0, 4 * PER_PLACE, 1), 0);
+    fixture_close(&f);
+}
+
 /* ---- system calls: the kernel faults in our stead */
 
 TEST(read_and_write_with_buffers_that_are_out)
@@ -483,6 +497,7 @@ int main(void)
     RUN(a_foreign_mapping_is_left_alone);
     RUN(a_file_mapping_is_left_alone);
     RUN(a_range_handed_over_keeps_content_and_holes);
+    RUN(a_range_that_is_not_replaced_after_all_is_managed_again);
     RUN(read_and_write_with_buffers_that_are_out);
     RUN(a_pipe_between_buffers_that_are_out);
     RUN(a_socket_between_buffers_that_are_out);
