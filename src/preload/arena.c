@@ -306,10 +306,12 @@ long arena_hand_over(struct arena *arena, struct span s)
             continue;
         }
         int error = address_space_reserve(&arena->space);
-        error = error ? error : arena_set_flags(arena, r, r.flags & ~RANGE_LOCKED);
         error = error ? error : region_hand_over(arena->region, address_of(arena, r.first), bytes_of(r));
         if (error) {
             return error;
+        }
+        if (r.flags & RANGE_LOCKED) {
+            region_unlock(arena->region, address_of(arena, r.first), bytes_of(r));
         }
         address_space_set(&arena->space, r.first, r.pages, RANGE_FOREIGN, 0);
     }

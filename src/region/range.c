@@ -405,15 +405,19 @@ int region_hand_over(struct region *r, void *at, size_t bytes)
         return -ENOMEM;
     }
     rwlock_write_lock(&r->layout);
+    /* Cut off from its neighbours by advice that means nothing here, as the kernel may have no mapping left for that. To
+     * unregister whole mappings takes none, so it cannot stop half-way, with some pages neither protected nor watched. */
+    int error = sys_madvise(at, bytes, MADV_RANDOM) ? -ENOMEM : 0;
     slow_loads_forget(r, first, count);
-    int error = bring_range_back(r, first, first + count, buffer);
+    error = error ? error : bring_range_back(r, first, first + count, buffer);
     error = error ? error : set_foreign(r, first, count, true);
+    error = error ? error : userfault_unregister(&r->userfault, at, bytes);
     if (!error) {
         forget_range(r, first, count);
-        error = userfault_unregister(&r->userfault, at, bytes);
     } else {
         set_foreign(r, first, count, false);
     }
+    sys_madvise(at, bytes, MADV_NORMAL);
     rwlock_write_unlock(&r->layout);
     memory_unmap(r->memory, buffer, PAGE_BYTES, ACCOUNT_TABLES);
     return error;

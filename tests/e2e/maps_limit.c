@@ -120,10 +120,62 @@ TEST(of_several_mappings_each_is_there_or_gone)
     close(two);
 }
 
+/* The first half of each MiB has content. */
+static void fill_first_half(char *at, uint64_t seed)
+{
+    fill(at, MIB / 2, seed);
+}
+
+static void check_whole(char *at, uint64_t seed)
+{
+    CHECK_EQUAL(wrong(at, MIB / 2, seed), 0);
+    CHECK(is_zero(at + MIB / 2, MIB / 2));
+    fill(at, MIB, seed + 1);
+    press();
+    CHECK_EQUAL(wrong(at, MIB, seed + 1), 0);
+}
+
+TEST(a_range_that_cannot_be_moved_out_is_as_it_was)
+{
+    char *at = get((ATTEMPTS + 1) * MIB),
+         *far = mmap(NULL, MIB, PROT_NONE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    size_t failed = 0;
+    for (size_t i = 0; i <= ATTEMPTS; i++) {
+        fill_first_half(at + i * MIB, 10 + i);
+    }
+    press();
+    if (!use_up_mappings()) {
+        give_back_mappings(MANY);
+        SKIP("this kernel allows more mappings (vm.max_map_count)");
+    }
+    for (; failed < ATTEMPTS; failed++) { /* with some more mappings to be had at each */
+        char *part = at + failed * MIB + MIB / 4;
+        if (mremap(part, MIB / 2, MIB / 2, MREMAP_MAYMOVE | MREMAP_FIXED, far) == far) {
+            break;
+        }
+        CHECK_EQUAL(errno, ENOMEM);
+        CHECK_EQUAL(wrong(part, MIB / 4, 10 + failed + MIB / 4 / PAGE), 0);
+        CHECK(is_zero(part + MIB / 4, MIB / 4));
+        give_back_mappings(failed + 1);
+    }
+    REQUIRE(failed > 0 && failed < ATTEMPTS);
+    CHECK_EQUAL(wrong(far, MIB / 4, 10 + failed + MIB / 4 / PAGE), 0);
+    CHECK(is_zero(far + MIB / 4, MIB / 4));
+    give_back_mappings(MANY);
+    for (size_t i = 0; i <= ATTEMPTS; i++) {
+        if (i != failed) {
+            check_whole(at + i * MIB, 10 + i);
+        }
+    }
+    CHECK_EQUAL(munmap(at, (ATTEMPTS + 1) * MIB), 0);
+    CHECK_EQUAL(munmap(far, MIB), 0);
+}
+
 int main(void)
 {
     begin();
     RUN(a_file_that_cannot_be_cut_stays_mapped);
     RUN(of_several_mappings_each_is_there_or_gone);
+    RUN(a_range_that_cannot_be_moved_out_is_as_it_was);
     return harness_finish();
 }

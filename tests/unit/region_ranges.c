@@ -397,6 +397,56 @@ TEST(a_range_that_is_not_replaced_after_all_is_managed_again)
     fixture_close(&f);
 }
 
+/* ---- without a mapping left */
+
+#define MANY 80000u /* the kernel's limit is 65,530, unless vm.max_map_count says otherwise */
+
+/* Mappings of a page, no two neighbours alike, until the kernel refuses one more. How many. */
+static unsigned use_up_mappings(long *maps)
+{
+    unsigned n = 0;
+    while (n < MANY) {
+        long at =
+            sys_mmap(NULL, PAGE_BYTES, n % 2 ? PROT_READ : PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (sys_is_error(at)) {
+            break;
+        }
+        maps[n++] = at;
+    }
+    return n;
+}
+
+TEST(a_range_that_cannot_be_handed_over_is_as_it_was)
+{
+    static long maps[MANY];
+    struct fixture f;
+    open_mixed(&f, roomy);
+    unsigned left = use_up_mappings(maps), refused = 0;
+    int error = left < MANY ? -ENOMEM : 0;
+    for (; error && left; refused++) {
+        /* From the middle of one cluster to the middle of another; a part of it was never touched. */
+        error = region_hand_over(f.region, fixture_page(&f, 20), (PAGES - 40) * PAGE_BYTES);
+        if (error) {
+            CHECK_EQUAL(error, -ENOMEM);
+            CHECK_EQUAL(fixture_count(&f, 0, PER_PLACE, PLACE_DEVICE), PER_PLACE);
+            CHECK_EQUAL(fixture_count(&f, 4 * PER_PLACE, PAGES - 4 * PER_PLACE, PLACE_NEW),
+                        PAGES - 4 * PER_PLACE);
+            sys_munmap((void *)maps[--left], PAGE_BYTES);
+        }
+    }
+    bool skip = left == MANY;
+    while (left) {
+        sys_munmap((void *)maps[--left], PAGE_BYTES);
+    }
+    CHECK(skip || refused > 1);
+    CHECK(region_consistent(f.region));
+    CHECK_EQUAL(fixture_wrong(&f, 0, 4 * PER_PLACE, 1), 0);
+    fixture_close(&f);
+    if (skip) {
+        SKIP("this kernel allows more mappings (vm.max_map_count)");
+    }
+}
+
 /* ---- system calls: the kernel faults in our stead */
 
 TEST(read_and_write_with_buffers_that_are_out)
@@ -498,6 +548,7 @@ int main(void)
     RUN(a_file_mapping_is_left_alone);
     RUN(a_range_handed_over_keeps_content_and_holes);
     RUN(a_range_that_is_not_replaced_after_all_is_managed_again);
+    RUN(a_range_that_cannot_be_handed_over_is_as_it_was);
     RUN(read_and_write_with_buffers_that_are_out);
     RUN(a_pipe_between_buffers_that_are_out);
     RUN(a_socket_between_buffers_that_are_out);
