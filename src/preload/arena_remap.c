@@ -62,7 +62,12 @@ static long relocate(struct arena *arena, const struct relocation *m)
             arena_protect(arena, new_place, READ_WRITE, -1);
             back.from.first = m->to;
             back.to = m->from.first;
-            move_content(arena, &back);
+            if (move_content(arena, &back)) {
+                /* The content is here. As with the kernel, the old place stays then, empty. */
+                arena_protect(arena, new_place, protection, -1);
+                arena_protect(arena, m->from, protection, -1);
+                return at;
+            }
         }
     } /* else region_move has put back what it had moved */
     if (error) {
@@ -76,9 +81,22 @@ static long relocate(struct arena *arena, const struct relocation *m)
     return at;
 }
 
+/* A mapping of the kernel's grows, at `to` or (NULL) where there is room. */
+static long grow_outside(long at, size_t old_bytes, size_t bytes, char *to)
+{
+    if (bytes == old_bytes) {
+        return at;
+    }
+    if (to) {
+        sys_munmap(to + old_bytes, bytes - old_bytes);
+    }
+    return sys_call6(SYS_mremap, at, (long)old_bytes, (long)bytes, to ? 0 : MREMAP_MAYMOVE, 0, 0);
+}
+
 /*
  * A range leaves the arena, for `to` or (NULL) where the kernel likes it; the kernel's memory from then on. With
- * MREMAP_DONTUNMAP, so that there is never a hole in the arena; so it is moved as long as it is, and grown there.
+ * MREMAP_DONTUNMAP, so that there is never a hole in the arena; so it is moved as long as it is, and grown there. Its old
+ * place stays foreign until nothing can fail any more; and, as with the kernel, if it cannot be cut off.
  */
 static long send(struct arena *arena, struct range r, size_t bytes, char *to)
 {
@@ -88,19 +106,19 @@ static long send(struct arena *arena, struct range r, size_t bytes, char *to)
     if (error) {
         return error;
     }
-    long at = sys_call6(SYS_mremap, (long)address_of(arena, r.first), (long)moved, (long)moved,
+    char *from = address_of(arena, r.first);
+    long at = sys_call6(SYS_mremap, (long)from, (long)moved, (long)moved,
                         MREMAP_MAYMOVE | MREMAP_DONTUNMAP | (to ? MREMAP_FIXED : 0), (long)to, 0);
     if (sys_is_error(at)) {
         return at;
     }
-    error = arena_unmap(arena, s);
-    if (error || bytes == moved) {
-        return error ? error : at;
+    long grown = grow_outside(at, moved, bytes, to);
+    if (sys_is_error(grown)) {
+        sys_call6(SYS_mremap, at, (long)moved, (long)moved, MREMAP_MAYMOVE | MREMAP_FIXED, (long)from, 0);
+    } else {
+        arena_unmap(arena, s);
     }
-    if (to) {
-        sys_munmap(to + moved, bytes - moved);
-    }
-    return sys_call6(SYS_mremap, at, (long)moved, (long)bytes, to ? 0 : MREMAP_MAYMOVE, 0, 0);
+    return grown;
 }
 
 long arena_send(struct arena *arena, const struct arena_request *q)
@@ -132,7 +150,13 @@ static long move_foreign(struct arena *arena, struct range from, struct span to)
                                .bytes = bytes,
                                .to = (char *)at,
                                .to_bytes = bytes};
-    return arena_receive(arena, &in);
+    long moved = arena_receive(arena, &in);
+    if (sys_is_error(moved)) {
+        in.at = address_of(arena, from.first); /* back */
+        in.bytes = bytes_of(from);
+        arena_receive(arena, &in);
+    }
+    return moved;
 }
 
 /* Pages that are pinned only the kernel can move: then the range is its memory from now on. */

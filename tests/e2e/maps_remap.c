@@ -114,6 +114,23 @@ TEST(mremap_to_places_of_all_kinds)
     CHECK_EQUAL(munmap(again, 8 * MIB), 0);
 }
 
+TEST(a_file_that_cannot_grow_stays_where_it_is)
+{
+    char *at = get(4 * MIB);
+    int fd = make_file(MIB / PAGE, 100);
+    CHECK(mmap(at + MIB, MIB, RW, MAP_SHARED | MAP_FIXED, fd, 0) == at + MIB);
+    CHECK(mremap(at + MIB, MIB, ((size_t)1 << 47) - 16 * MIB, MREMAP_MAYMOVE) == MAP_FAILED);
+    CHECK_EQUAL(errno, ENOMEM);
+    CHECK(readable(at + MIB));
+    CHECK_EQUAL(wrong(at + MIB, MIB, 100), 0);
+    fill(at + MIB, MIB, 101);
+    uint64_t page[PAGE / 8];
+    CHECK_EQUAL(pread(fd, page, PAGE, MIB - PAGE), PAGE);
+    CHECK(page_is(page, 101 + MIB / PAGE - 1));
+    CHECK_EQUAL(munmap(at, 4 * MIB), 0);
+    close(fd);
+}
+
 TEST(wrong_arguments_of_mremap)
 {
     char *at = get(2 * MIB);
@@ -142,6 +159,7 @@ int main(void)
     RUN(mremap_keeps_the_protection);
     RUN(dontunmap_leaves_an_empty_mapping);
     RUN(mremap_to_places_of_all_kinds);
+    RUN(a_file_that_cannot_grow_stays_where_it_is);
     RUN(wrong_arguments_of_mremap);
     return harness_finish();
 }
