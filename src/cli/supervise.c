@@ -11,6 +11,12 @@
  *   sent by the program itself      not passed on: it meant its parent
  * A process that signals the whole group (kill -TERM -GROUP) reaches the program twice; uzswap cannot tell.
  *
+ * Children: whoever is process 1 of a container, or was made a reaper, gets the orphans of the whole tree. They are waited
+ * for, and their statuses mean nothing to us.
+ *
+ * A SIGKILL to uzswap cannot be passed on: the kernel does it in our place (PR_SET_PDEATHSIG). It is for those who want an
+ * end of the program, and know our pid only.
+ *
  * Descriptors: all but standard error and those that are needed later are closed once the program runs. Whoever waits
  * for the end of a pipe that the program holds must not wait for us.
  */
@@ -19,6 +25,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -79,9 +86,20 @@ static void exec_program(const struct launch *launch)
     }
 }
 
+/* By the pipe to it, as pids mean nothing across name spaces: in a new one the parent's is 0. */
+static bool has_parent(int to_parent)
+{
+    struct pollfd end = {.fd = to_parent, .events = POLLOUT};
+    return poll(&end, 1, 0) < 1 || !(end.revents & POLLERR);
+}
+
 static _Noreturn void become_program(const struct launch *launch, const struct inherited *inherited,
                                      int report)
 {
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (!has_parent(report)) {
+        _exit(EXIT_FAILED); /* killed before the kernel knew that we would like to hear of it */
+    }
     sigaction(SIGCHLD, &inherited->child_action, NULL);
     sigprocmask(SIG_SETMASK, &inherited->mask, NULL);
     exec_program(launch);
@@ -102,6 +120,7 @@ static pid_t start(const struct launch *launch, const struct inherited *inherite
     int from_child = above_standard_streams(ends[0]), to_parent = above_standard_streams(ends[1]);
     pid_t pid = from_child < 0 || to_parent < 0 ? -1 : fork();
     if (pid == 0) {
+        close(from_child); /* so that the parent has the only one */
         become_program(launch, inherited, to_parent);
     }
     int error = pid < 0 ? -errno : 0;
@@ -158,11 +177,15 @@ static void stop_like_program(int signal)
     sigprocmask(SIG_BLOCK, &only, NULL);
 }
 
-/* Takes what waitpid has to say, if anything. */
+/* Takes what waitpid has to say about the program, if anything. Orphans that have come to us are let go. */
 static bool take_change(struct supervisor *s)
 {
     int status;
-    if (s->ended || waitpid(s->program, &status, WUNTRACED | WCONTINUED | WNOHANG) != s->program) {
+    pid_t child;
+    do {
+        child = s->ended ? 0 : waitpid(-1, &status, WUNTRACED | WCONTINUED | WNOHANG);
+    } while (child > 0 && child != s->program);
+    if (child != s->program) {
         return false;
     }
     s->stopped = WIFSTOPPED(status);

@@ -116,20 +116,45 @@ stops_and_goes_on() {
 }
 check 'uzswap stops with the program, and continues it' stops_and_goes_on
 
-outlives_uzswap() {
-    rm -f "$work/pid" "$work/done"
+# The program gets no further than its first wait, unless it outlives uzswap.
+ends_with_uzswap() {
+    rm -f "$work/pid" "$work/go"
     # shellcheck disable=SC2016
-    timeout 60 "$UZSWAP" run --quiet sh -c 'echo $$ > "$1/pid"; sleep 1; echo end > "$1/done"' - "$work" &
+    timeout 60 "$UZSWAP" run --quiet sh -c 'echo $$ > "$1/pid"; while [ ! -e "$1/go" ]; do sleep 0.1; done' - "$work" &
     timer=$!
     kill -KILL "$(supervisor_of "$work/pid")"
     wait $timer
+    program=$(cat "$work/pid")
     for _ in $(seq 100); do
-        [ ! -e "$work/done" ] || return 0
+        if [ ! -e "/proc/$program" ] || [ "$(state_of "$program")" = Z ]; then
+            return 0
+        fi
         sleep 0.05
     done
+    touch "$work/go"
+    say "process $program goes on"
     return 1
 }
-check 'the program goes on if uzswap is killed' outlives_uzswap 2> "$work/errors"
+check 'the program is killed if uzswap is' ends_with_uzswap 2> "$work/errors"
+
+# Whoever is a reaper, as process 1 of a container is, gets the orphans of its descendants.
+cat > "$work/orphans.sh" << 'SHELL'
+touch "$1"
+for _ in 1 2 3 4 5 6 7 8; do
+    (sh -c 'echo $$ >> "$1"; exit 3' - "$1" &)
+done
+for _ in $(seq 200); do
+    gone=0
+    while read -r orphan; do
+        [ -e "/proc/$orphan" ] || gone=$((gone + 1))
+    done < "$1"
+    [ $gone != 8 ] || exit 7
+    sleep 0.05
+done
+SHELL
+as_reaper='import ctypes, os, sys; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0); os.execv(sys.argv[1], sys.argv[1:])'
+check 'orphans that come to uzswap do not stay' status_is 7 timeout -k 5 60 python3 -c "$as_reaper" "$UZSWAP" run --quiet \
+    sh "$work/orphans.sh" "$work/orphans"
 
 # `timeout` resets the signal's disposition, so it stands outside.
 ignored_stays_ignored() {
