@@ -91,6 +91,12 @@ static const char *raised_privilege(const char *path, int fd)
     return NULL;
 }
 
+/* To the loader the same as raised privileges, whatever the file is. */
+static bool has_two_identities(void)
+{
+    return getuid() != geteuid() || getgid() != getegid();
+}
+
 static enum program_verdict check_binary(const char *path, int fd, struct program_check *check)
 {
     const char *privilege = raised_privilege(path, fd);
@@ -100,6 +106,14 @@ static enum program_verdict check_binary(const char *path, int fd, struct progra
             "%s: is %s, and for such programs the loader ignores LD_PRELOAD, by which uzswap gets "
             "in: run a copy without it, or run uzswap as the user it becomes; " RUN_ANYWAY,
             path, privilege);
+    }
+    if (has_two_identities()) {
+        return program_refuse(
+            check, PROGRAM_UNMANAGEABLE, EXIT_FAILED,
+            "%s: would run with real and effective ids that differ, and for such programs the loader ignores "
+            "LD_PRELOAD, by which uzswap gets in: become one user and group before (setpriv --reuid ID "
+            "--regid ID); " RUN_ANYWAY,
+            path);
     }
     return elf_check(path, fd, check);
 }

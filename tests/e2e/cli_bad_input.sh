@@ -159,6 +159,14 @@ if [ "$(id -u)" = 0 ] && command -v setpriv > "$work/setpriv"; then
         # shellcheck disable=SC2086
         check 'setuid program' refused_as 125 'is setuid' $nobody "$UZSWAP" run "$work/setuid"
     fi
+    for id in --ruid --rgid; do
+        check "ids that differ ($id)" refused_as 125 'real and effective ids that differ' \
+            setpriv $id=65534 --clear-groups "$UZSWAP" run "$work/program"
+    done
+    runs_with_two_ids() {
+        timeout 20 setpriv --rgid=65534 --clear-groups "$UZSWAP" run --quiet --force "$work/program" && [ -e "$started" ]
+    }
+    check 'with ids that differ it runs unmanaged by --force' runs_with_two_ids
     # shellcheck disable=SC2086
     if $nobody test -r /dev/userfaultfd || [ "$(cat /proc/sys/vm/unprivileged_userfaultfd)" = 1 ]; then
         skip 'no permission for userfaultfd' 'everybody has it here'
