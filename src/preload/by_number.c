@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * syscall(2): memory calls by number are the same calls as by name. All other numbers go straight to the kernel, as
+ * syscall(2): memory calls by number are the same calls as by name; futex is looked after. All other numbers go straight to the kernel, as
  * in libc: six arguments, -1 and errno, nothing on the stack (the kernel may come back on another one), in signal
  * handlers, too.
  *
@@ -65,6 +65,8 @@ static long serve(long number, long *a)
         return call_prlimit(0, (int)a[0], (const struct rlimit64 *)a[1], NULL);
     case SYS_getrlimit:
         return call_prlimit(0, (int)a[0], NULL, (struct rlimit64 *)a[1]);
+    case SYS_futex:
+        return call_futex(a);
     case SYS_execve:
         return call_execve((const char *)a[0], (char *const *)a[1], (char *const *)a[2]);
     case SYS_execveat:
@@ -94,7 +96,7 @@ static long serve(long number, long *a)
 #define WORD2                                                                                                \
     (1ull << (SYS_mlock - 128) | 1ull << (SYS_munlock - 128) | 1ull << (SYS_mlockall - 128) |                \
      1ull << (SYS_munlockall - 128) | 1ull << (SYS_setrlimit - 128))
-#define WORD3 (1ull << (SYS_exit_group - 192))
+#define WORD3 (1ull << (SYS_futex - 192) | 1ull << (SYS_exit_group - 192))
 #define WORD4 (1ull << (SYS_seccomp - 256) | 1ull << (SYS_prlimit64 - 256))
 #define WORD5 (1ull << (SYS_mlock2 - 320) | 1ull << (SYS_pkey_mprotect - 320) | 1ull << (SYS_execveat - 320))
 #define WORD6 (1ull << (SYS_clone3 - 384) | 1ull << (SYS_process_madvise - 384))

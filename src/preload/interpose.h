@@ -108,6 +108,9 @@ long call_prlimit(int pid, int resource, const struct rlimit64 *new, struct rlim
 void limit_before_exec(void);
 void limit_after_exec(void);
 
+/* ---- interpose_futex.c */
+long call_futex(const long arguments[6]);
+
 /* ---- interpose_exec.c */
 long call_execve(const char *path, char *const *argv, char *const *environment);
 long call_execveat(int folder, const char *path, char *const *argv, char *const *environment, int flags);

@@ -2,6 +2,8 @@
 /* Memory calls by syscall(2), and that all other numbers work as they do. */
 #include "tests/e2e/maps.h"
 
+#include <linux/futex.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -109,6 +111,125 @@ TEST(all_six_arguments_arrive)
     CHECK_EQUAL(errno, EINVAL); /* the sixth: flags */
 }
 
+static long call_futex(uint32_t *word, int operation, long value, uint32_t *second, long third)
+{
+    errno = 0;
+    return syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, 1ul, second, third);
+}
+
+/* Without a limit of time, which stands where others have a count. */
+static long call_pi(uint32_t *word, int operation)
+{
+    errno = 0;
+    return syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, 0, NULL, NULL, 0);
+}
+
+static void leave_alone(void *at)
+{
+    (void)at;
+}
+
+static void put_out(void *at)
+{
+    CHECK_EQUAL(madvise(at, PAGE, MADV_PAGEOUT), 0);
+    press();
+}
+
+/* The child lives as long as this process: until then the page is one of both. */
+static void share(void *at)
+{
+    *(volatile char *)at;
+    int ends[2];
+    REQUIRE(pipe(ends) == 0);
+    pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        char none;
+        close(ends[1]);
+        _exit(read(ends[0], &none, 1) != 0);
+    }
+    close(ends[0]);
+}
+
+static void change_words_after(void (*prepare)(void *at))
+{
+    static const int locks[] = {FUTEX_LOCK_PI, FUTEX_TRYLOCK_PI, FUTEX_LOCK_PI2};
+    uint32_t *word = get(MIB), *second = word + MIB / 2 / sizeof *word, unused = 0;
+    prepare(second);
+    CHECK_EQUAL(call_futex(&unused, FUTEX_WAKE_OP, 1, second, FUTEX_OP(FUTEX_OP_ADD, 1, FUTEX_OP_CMP_EQ, 0)),
+                0);
+    CHECK_EQUAL(*second, 1);
+    for (size_t i = 0; i < sizeof locks / sizeof locks[0]; i++) {
+        prepare(word);
+        long result = call_pi(word, locks[i]);
+        if (result && errno == ENOSYS) {
+            continue; /* LOCK_PI2: Linux 5.14 */
+        }
+        CHECK_EQUAL(result, 0);
+        CHECK_EQUAL(*word, gettid());
+        prepare(word);
+        CHECK_EQUAL(call_pi(word, FUTEX_UNLOCK_PI), 0);
+        CHECK_EQUAL(*word, 0);
+    }
+    CHECK_EQUAL(munmap(word, MIB), 0);
+}
+
+TEST(futex_changes_words_that_were_never_touched)
+{
+    change_words_after(leave_alone);
+}
+
+TEST(futex_changes_words_that_are_out)
+{
+    change_words_after(put_out);
+}
+
+TEST(futex_changes_words_that_a_fork_shares)
+{
+    change_words_after(share);
+}
+
+struct requeue {
+    uint32_t word;
+    uint32_t *lock;
+};
+
+static void *wait_to_be_requeued(void *argument)
+{
+    struct requeue *r = argument;
+    long result =
+        syscall(SYS_futex, &r->word, FUTEX_WAIT_REQUEUE_PI | FUTEX_PRIVATE_FLAG, 0, NULL, r->lock, 0);
+    return (void *)(result || call_pi(r->lock, FUTEX_UNLOCK_PI) ? -1l : 0l);
+}
+
+TEST(futex_requeues_to_a_lock_that_is_out)
+{
+    struct requeue r = {0, get(MIB)};
+    pthread_t waiter;
+    void *failed;
+    REQUIRE(pthread_create(&waiter, NULL, wait_to_be_requeued, &r) == 0);
+    long woken;
+    do { /* until it waits */
+        madvise(r.lock, PAGE, MADV_PAGEOUT);
+        woken = call_futex(&r.word, FUTEX_CMP_REQUEUE_PI, 1, r.lock, 0);
+        sched_yield();
+    } while (woken == 0);
+    REQUIRE(woken == 1);
+    pthread_join(waiter, &failed);
+    CHECK(!failed);
+    CHECK_EQUAL(munmap(r.lock, MIB), 0);
+}
+
+TEST(futex_still_finds_bad_words_bad)
+{
+    uint32_t *word = get(MIB), unused = 0;
+    CHECK_EQUAL(mprotect(word, MIB, PROT_READ), 0);
+    CHECK(call_pi(word, FUTEX_LOCK_PI) == -1 && errno == EFAULT);
+    CHECK(call_futex(&unused, FUTEX_WAKE_OP, 1, word, 0) == -1 && errno == EFAULT);
+    CHECK_EQUAL(munmap(word, MIB), 0);
+    CHECK(call_pi(word, FUTEX_TRYLOCK_PI) == -1 && errno == EFAULT);
+}
+
 static volatile sig_atomic_t handled;
 
 static void call_in_handler(int number)
@@ -149,6 +270,11 @@ int main(void)
     RUN(process_madvise_of_oneself_is_madvise);
     RUN(errors_are_minus_one_and_errno);
     RUN(all_six_arguments_arrive);
+    RUN(futex_changes_words_that_were_never_touched);
+    RUN(futex_changes_words_that_are_out);
+    RUN(futex_changes_words_that_a_fork_shares);
+    RUN(futex_requeues_to_a_lock_that_is_out);
+    RUN(futex_still_finds_bad_words_bad);
     RUN(signal_handlers_may_call_by_number);
     return harness_finish();
 }
