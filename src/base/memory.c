@@ -18,6 +18,40 @@ static void *map_anonymous(const struct memory *m, size_t bytes, int extra_flags
     return sys_is_error(at) ? NULL : (void *)at;
 }
 
+/*
+ * A reservation must not use up the program's RLIMIT_DATA. To the kernel, what is private and writable is data, unless it is a
+ * stack, and whether a mapping is one is said by MAP_GROWSDOWN. It is not to grow, though, where the program touches an address
+ * below by mistake: so there is an inaccessible page in between, and what lies below that is nobody's stack.
+ */
+static void *reserve_private(size_t bytes)
+{
+    const int flags = MAP_ANONYMOUS | MAP_PRIVATE | MAP_NORESERVE;
+    size_t unit = bytes % HUGE_BYTES ? PAGE_BYTES : HUGE_BYTES, room = bytes + unit;
+    long base = sys_mmap(NULL, room, PROT_NONE, flags, -1, 0);
+    if (sys_is_error(base)) {
+        return NULL;
+    }
+    char *begin = (char *)base, *at = (char *)round_up((size_t)base + PAGE_BYTES, unit);
+    long result = sys_mmap(at, bytes, PROT_READ | PROT_WRITE, flags | MAP_GROWSDOWN | MAP_FIXED, -1, 0);
+    if (sys_is_error(result)) {
+        sys_munmap(begin, room);
+        return NULL;
+    }
+    char *guard = at - PAGE_BYTES, *end = at + bytes;
+    if (guard > begin) {
+        sys_munmap(begin, (size_t)(guard - begin));
+    }
+    if (end < begin + room) {
+        sys_munmap(end, (size_t)(begin + room - end));
+    }
+    return at;
+}
+
+static void *reserve(const struct memory *m, size_t bytes)
+{
+    return m->shared ? map_anonymous(m, bytes, MAP_NORESERVE) : reserve_private(bytes);
+}
+
 static void charge(struct memory *m, size_t bytes, enum account_kind kind)
 {
     account_charge(m->account, kind, bytes);
@@ -64,7 +98,7 @@ void memory_unmap(struct memory *m, void *at, size_t bytes, enum account_kind ki
 void *memory_reserve(struct memory *m, size_t bytes)
 {
     bytes = round_up(bytes, PAGE_BYTES);
-    void *at = injected_failure(m) ? NULL : map_anonymous(m, bytes, MAP_NORESERVE);
+    void *at = injected_failure(m) ? NULL : reserve(m, bytes);
     if (at) {
         /* A huge page would make one touched page cost 512. */
         sys_madvise(at, bytes, MADV_NOHUGEPAGE);
@@ -74,9 +108,9 @@ void *memory_reserve(struct memory *m, size_t bytes)
 
 void memory_unreserve(struct memory *m, void *at, size_t bytes)
 {
-    (void)m;
+    size_t below = m->shared ? 0 : PAGE_BYTES;
     if (at) {
-        sys_munmap(at, round_up(bytes, PAGE_BYTES));
+        sys_munmap((char *)at - below, below + round_up(bytes, PAGE_BYTES));
     }
 }
 

@@ -18,6 +18,8 @@
 #include "base/account.h"
 #include "base/types.h"
 
+#define HUGE_BYTES ((size_t)2 << 20) /* of a huge page */
+
 struct lending;
 
 struct memory {
@@ -32,8 +34,9 @@ struct memory {
 void *memory_map(struct memory *m, size_t bytes, enum account_kind kind);
 void memory_unmap(struct memory *m, void *at, size_t bytes, enum account_kind kind);
 
-/* Address space without memory; NULL if there is none. `memory_unreserve` expects that all that was
- * committed has been released or uncharged. */
+/* Address space without memory; NULL if there is none. Whole huge pages are aligned to them. Private address space does not
+ * count against RLIMIT_DATA, and an inaccessible page lies below it. `memory_unreserve` expects that all that was committed has
+ * been released or uncharged. */
 void *memory_reserve(struct memory *m, size_t bytes);
 void memory_unreserve(struct memory *m, void *at, size_t bytes);
 

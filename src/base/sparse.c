@@ -6,7 +6,6 @@
 
 #include "base/sys.h"
 
-#define HUGE_BYTES ((size_t)2 << 20)
 #define HUGE_PAGES (HUGE_BYTES >> PAGE_SHIFT)
 
 static uint64_t slot_pages(const struct sparse *s)
@@ -24,7 +23,7 @@ static size_t bitmap_page_count(const struct sparse *s)
     return round_up(committed_bytes(s), PAGE_BYTES) >> PAGE_SHIFT;
 }
 
-/* The kernel aligns whole huge pages by itself. */
+/* Whole huge pages, which are aligned then. */
 static size_t reserved_bytes(const struct sparse *s)
 {
     size_t bytes = s->slots_total * s->slot_bytes;

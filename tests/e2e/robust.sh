@@ -73,18 +73,23 @@ fi
 
 # ---- set before the start: it works, or says why not and does not start
 
-limited() {
+works_limited() {
     limits="prlimit $1 --"
     managed "$PROGRAMS/robust" limit_core
     status=$?
     limits=''
-    [ $status = 0 ] && return
+    return $status
+}
+limited() {
+    works_limited "$1" && return
     case $said in *'uzswap: '*ulimit*'status 125' | *'uzswap: '*'Too many open files'*'status 125') return 0 ;; *) return 1 ;; esac
 }
-for limit in nofile=5 nofile=8 nofile=16 nofile=32 as=1000000000 as=100000000 data=100000000 stack=65536 fsize=0 fsize=100000 \
+for limit in nofile=5 nofile=8 nofile=16 nofile=32 as=1000000000 as=100000000 stack=65536 fsize=0 fsize=100000 \
     core=0 memlock=0; do
     check "$limit before the start" limited --$limit
 done
+
+check 'data=100000000 before the start works' works_limited --data=100000000
 
 # ---- what is done from outside
 

@@ -314,6 +314,42 @@ static void test_limit_as_means_the_programs(void)
     work_everywhere();
 }
 
+#define LIMIT_DATA ((rlim_t)128 << 20)
+
+/* As above, but what cannot be written is no data. */
+static void map_under_limit_on_data(void)
+{
+    char *at = map(LIMIT_DATA / 4), *large = mmap(NULL, LIMIT_DATA, PROT_NONE, PRIVATE, -1, 0);
+    at[PAGE] = 1;
+    MUST(large != MAP_FAILED);
+    MUST(mprotect(large, LIMIT_DATA, RW) == -1 && errno == ENOMEM);
+    MUST(mprotect(large, LIMIT_DATA / 4, RW) == 0);
+    large[PAGE] = 1;
+    MUST(mmap(NULL, LIMIT_DATA, RW, PRIVATE, -1, 0) == MAP_FAILED && errno == ENOMEM);
+    MUST(munmap(at, LIMIT_DATA / 4) == 0 && munmap(large, LIMIT_DATA) == 0);
+}
+
+static void test_limit_data_means_the_programs(void)
+{
+    struct rlimit before;
+    begin();
+    MUST(getrlimit(RLIMIT_DATA, &before) == 0);
+    MUST(setrlimit(RLIMIT_DATA, &(struct rlimit){LIMIT_DATA, before.rlim_max}) == 0);
+    map_under_limit_on_data();
+    work_everywhere();
+    pid_t pid = fork();
+    if (pid == 0) {
+        map_under_limit_on_data();
+        work();
+        exec_and_wait((char *[]){"/bin/sh", "-c", "/bin/true; exec /bin/true", NULL}, environ);
+        _exit(0);
+    }
+    must_end_well(pid);
+    map_under_limit_on_data();
+    MUST(setrlimit(RLIMIT_DATA, &before) == 0);
+    MUST(munmap(map(2 * LIMIT_DATA), 2 * LIMIT_DATA) == 0);
+}
+
 const struct robust_test robust_descriptors[] = {
     {"close_range", test_close_range},
     {"close_range_from_zero", test_close_range_from_zero},
@@ -335,5 +371,6 @@ const struct robust_test robust_descriptors[] = {
     {"limit_memlock", test_limit_memlock},
     {"limit_nproc", test_limit_nproc},
     {"limit_as_means_the_programs", test_limit_as_means_the_programs},
+    {"limit_data_means_the_programs", test_limit_data_means_the_programs},
     {NULL, NULL},
 };
