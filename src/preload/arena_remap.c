@@ -169,15 +169,19 @@ static long move_managed(struct arena *arena, const struct relocation *m)
     return at == -EBUSY ? move_foreign(arena, m->from, (struct span){m->to, m->to + m->pages}) : at;
 }
 
-/* mremap without MREMAP_FIXED. */
-static long resize(struct arena *arena, struct span old, struct range r, uint64_t pages, bool may_move)
+/* In place. As munmap of the rest, and so also where that is several ranges. */
+static long shrink(struct arena *arena, struct span old, uint64_t pages)
+{
+    struct span rest = {old.first + pages, old.end};
+    int error = rest.first < rest.end ? arena_unmap(arena, rest) : 0;
+    return error ? error : (long)address_of(arena, old.first);
+}
+
+/* In place, or, if it may, elsewhere. */
+static long grow(struct arena *arena, struct span old, struct range r, uint64_t pages, bool may_move)
 {
     long at = (long)address_of(arena, old.first);
     uint64_t old_pages = old.end - old.first;
-    if (pages <= old_pages) {
-        int error = pages < old_pages ? arena_unmap(arena, (struct span){old.first + pages, old.end}) : 0;
-        return error ? error : at;
-    }
     if (r.kind == RANGE_FOREIGN) {
         return may_move ? send(arena, r, pages << PAGE_SHIFT, NULL) : -ENOMEM;
     }
@@ -210,15 +214,18 @@ long arena_remap(struct arena *arena, const struct arena_request *q)
     struct span old = span_of(arena, q->at, q->bytes);
     struct range r = address_space_part(&arena->space, old.first, old.end);
     uint64_t pages = q->to_bytes >> PAGE_SHIFT;
-    bool keep_mapping = q->flags & MREMAP_DONTUNMAP;
+    bool keep_mapping = q->flags & MREMAP_DONTUNMAP, fixed = q->flags & MREMAP_FIXED;
+    if (!is_hole(r) && !fixed && !keep_mapping && pages <= old.end - old.first) {
+        return shrink(arena, old, pages);
+    }
     if (is_hole(r) || r.pages != old.end - old.first) {
         return -EFAULT;
     }
     if (keep_mapping && r.kind == RANGE_FOREIGN) {
         return -ENOMEM;
     }
-    if (!(q->flags & MREMAP_FIXED)) {
-        return keep_mapping ? move_away(arena, r) : resize(arena, old, r, pages, q->flags & MREMAP_MAYMOVE);
+    if (!fixed) {
+        return keep_mapping ? move_away(arena, r) : grow(arena, old, r, pages, q->flags & MREMAP_MAYMOVE);
     }
     struct span to = span_of(arena, q->to, q->to_bytes);
     if (to.first < old.end && old.first < to.end) {

@@ -18,7 +18,8 @@
  *   mmap         MAP_POPULATE brings in what finds room in the budget
  *   munmap       a hole costs a mapping (vm.max_map_count), and some 3000 of those are not for the program
  *   madvise      MADV_FREE frees at once; HUGEPAGE and MERGEABLE have no effect; COLLAPSE and guard pages answer EINVAL
- *   mremap       across the arena's edge: ENOMEM; what leaves the arena is not managed any more
+ *   mremap       across the arena's edge: ENOMEM; what leaves the arena is not managed any more; mappings move one by one
+ *                only, as before Linux 6.17
  *   mlock        ENOMEM also when the region would be left with too little (region/locked.c); mlockall is about managed
  *                memory only, and passes over what is inaccessible (arena_lock.c)
  *   mincore      zeros that came along with a neighbour count as resident
@@ -250,8 +251,8 @@ EXPORT int munmap(void *at, size_t length)
 
 static long raw_protect(void *at, size_t length, int protection, int pkey)
 {
-    return pkey < 0 ? sys_mprotect(at, length, protection)
-                    : sys_call6(SYS_pkey_mprotect, (long)at, (long)length, protection, pkey, 0, 0);
+    return pkey == -1 ? sys_mprotect(at, length, protection)
+                      : sys_call6(SYS_pkey_mprotect, (long)at, (long)length, protection, pkey, 0, 0);
 }
 
 static long protect_managed(struct piece p, int protection, int pkey)
@@ -268,7 +269,7 @@ static long protect_managed(struct piece p, int protection, int pkey)
 long call_mprotect(void *at, size_t length, int protection, int pkey)
 {
     size_t bytes = whole_pages(length);
-    if (!bytes || !is_aligned(at) || (protection & (PROT_GROWSDOWN | PROT_GROWSUP)) ||
+    if (!bytes || !is_aligned(at) || (protection & (PROT_GROWSDOWN | PROT_GROWSUP)) || pkey < -1 ||
         !runtime_serves_caller() || !touches_arena(at, bytes)) {
         return raw_protect(at, length, protection, pkey);
     }

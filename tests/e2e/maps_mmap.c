@@ -204,6 +204,11 @@ TEST(wrong_arguments_of_mprotect)
     CHECK_EQUAL(mprotect(at + 1, PAGE, PROT_READ), -1);
     CHECK_EQUAL(errno, EINVAL);
     CHECK_EQUAL(mprotect(at, 0, PROT_READ), 0);
+    for (int pkey = -2; pkey > -5; pkey--) {
+        CHECK_EQUAL(pkey_mprotect(at, PAGE, PROT_READ, pkey), -1);
+        CHECK_EQUAL(errno, EINVAL);
+    }
+    CHECK(writable(at));
     CHECK_EQUAL(mprotect(at, PAGE, 0x40000000), -1);
     CHECK_EQUAL(errno, EINVAL);
     CHECK_EQUAL(munmap(at + MIB / 2, PAGE), 0);

@@ -12,6 +12,27 @@ TEST(mremap_shrinks_in_place)
     CHECK_EQUAL(munmap(at, 3 * MIB), 0);
 }
 
+TEST(mremap_shrinks_over_several_mappings)
+{
+    char *at = get(8 * MIB);
+    fill(at, 8 * MIB, 89);
+    CHECK_EQUAL(mprotect(at + 2 * MIB, MIB, PROT_READ), 0);
+    CHECK_EQUAL(munmap(at + 5 * MIB, MIB), 0);
+    press();
+    CHECK(mremap(at, 5 * MIB, 5 * MIB, 0) == at);
+    CHECK(mremap(at, 8 * MIB, 4 * MIB, MREMAP_MAYMOVE) == at);
+    CHECK_EQUAL(wrong(at, 4 * MIB, 89), 0);
+    CHECK(!readable(at + 4 * MIB) && !readable(at + 7 * MIB));
+    CHECK(mremap(at + 2 * MIB, 2 * MIB, 4 * MIB, MREMAP_MAYMOVE) == MAP_FAILED);
+    CHECK_EQUAL(errno, EFAULT);
+    CHECK(mremap(at + MIB, 3 * MIB, MIB, 0) == at + MIB);
+    CHECK_EQUAL(wrong(at, 2 * MIB, 89), 0);
+    CHECK(!readable(at + 2 * MIB) && !readable(at + 3 * MIB));
+    CHECK(mremap(at + 2 * MIB, 2 * MIB, MIB, 0) == MAP_FAILED); /* where it begins, there has to be one */
+    CHECK_EQUAL(errno, EFAULT);
+    CHECK_EQUAL(munmap(at, 2 * MIB), 0);
+}
+
 TEST(mremap_grows_and_moves_with_content)
 {
     char *at = get(4 * MIB);
@@ -153,6 +174,7 @@ int main(void)
 {
     begin();
     RUN(mremap_shrinks_in_place);
+    RUN(mremap_shrinks_over_several_mappings);
     RUN(mremap_grows_and_moves_with_content);
     RUN(mremap_without_maymove_stays_or_fails);
     RUN(mremap_to_a_fixed_place);
