@@ -15,6 +15,8 @@
 
 #include <sys/resource.h>
 
+#include "preload/probe.h"
+
 /* Atomic, each by itself: two threads that set limits at once may each leave a half, as they may natively with two calls. */
 static struct {
     uint32_t is_set;
@@ -92,12 +94,16 @@ static long limit_address_space(const struct rlimit64 *new, struct rlimit64 *old
     long error = kernel_prlimit(0, RLIMIT_AS, NULL, &kernels);
     struct rlimit64 now = own_limits(&kernels);
     if (!error && new) {
-        error = set_address_space(new, &now, &kernels);
+        error = probe_read(new, sizeof *new) ? set_address_space(new, &now, &kernels) : -EFAULT;
     }
-    if (!error && old) {
-        *old = now;
+    if (error || !old) {
+        return error;
     }
-    return error;
+    if (!probe_write(old, sizeof *old)) {
+        return -EFAULT; /* and the new limit holds: as the kernel */
+    }
+    *old = now;
+    return 0;
 }
 
 long call_prlimit(int pid, int resource, const struct rlimit64 *new, struct rlimit64 *old)

@@ -314,6 +314,28 @@ static void test_limit_as_means_the_programs(void)
     work_everywhere();
 }
 
+/* Where nothing is, what cannot be written, and across the end of memory. */
+static void test_limit_as_at_bad_addresses(void)
+{
+    struct rlimit l;
+    begin();
+    char *at = map(BYTES);
+    MUST(getrlimit(RLIMIT_AS, &l) == 0);
+    l.rlim_cur = LIMIT_AS;
+    MUST(mprotect(at, BYTES, PROT_READ) == 0);
+    void *const bad[] = {(void *)8, at + PAGE, at + BYTES - PAGE - 8};
+    MUST(munmap(at + BYTES - PAGE, PAGE) == 0);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        MUST(i == 1 || (setrlimit(RLIMIT_AS, bad[i]) == -1 && errno == EFAULT));
+        MUST(i == 1 || (prlimit(0, RLIMIT_AS, bad[i], NULL) == -1 && errno == EFAULT));
+        MUST(getrlimit(RLIMIT_AS, bad[i]) == -1 && errno == EFAULT);
+        MUST(syscall(SYS_prlimit64, 0, RLIMIT_AS, NULL, bad[i]) == -1 && errno == EFAULT);
+    }
+    MUST(prlimit(0, RLIMIT_AS, &l, bad[0]) == -1 && errno == EFAULT);
+    must_have_limit_as(LIMIT_AS); /* it is set before that is seen */
+    work();
+}
+
 #define LIMIT_DATA ((rlim_t)128 << 20)
 
 /* As above, but what cannot be written is no data. */
@@ -371,6 +393,7 @@ const struct robust_test robust_descriptors[] = {
     {"limit_memlock", test_limit_memlock},
     {"limit_nproc", test_limit_nproc},
     {"limit_as_means_the_programs", test_limit_as_means_the_programs},
+    {"limit_as_at_bad_addresses", test_limit_as_at_bad_addresses},
     {"limit_data_means_the_programs", test_limit_data_means_the_programs},
     {NULL, NULL},
 };
