@@ -27,8 +27,9 @@
  * Where there is no trap, fork answers ENOSYS: visibly nothing,
  * rather than a child that reads zeros. vfork, posix_spawn, system and popen share the parent's memory until
  * they exec, and need none of this. A fork by syscall(2), or by libc's clone(), needs no trap: fork_by_number and clone()
- * take it before it is made. What none of them sees is a clone by an instruction of the program's own: its child must
- * exec.
+ * take it before it is made. libc's fork that is found past our symbol is trapped by its handlers (fork_handlers.c). What none of
+ * them sees is a clone by an instruction of the program's own, or in a libc function that calls no handlers and is found past our
+ * symbol: its child must exec.
  *
  * clone.c makes the clone's arguments such that the kernel needs no managed memory for it; interpose_fork.c has what the
  * program calls.
@@ -48,8 +49,6 @@
 #include "preload/runtime.h"
 #include "preload/syscall_trap.h"
 #include "preload/tree.h"
-
-#define CHILD_FAILED 125
 
 enum { HOLD_ASKED, HOLD_STANDING, HOLD_REPORTED, HOLD_OVER };
 
@@ -137,7 +136,7 @@ static long in_child(int socket, const struct clone_results *results)
     int error = runtime_fork_child(socket);
     report_to_parent(socket, error);
     if (error) {
-        sys_call3(SYS_exit_group, CHILD_FAILED, 0, 0);
+        sys_call3(SYS_exit_group, FORK_CHILD_FAILED, 0, 0);
     }
     clone_deliver_to_child(results);
     return 0;

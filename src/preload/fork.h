@@ -5,6 +5,12 @@
 
 #include "base/types.h"
 
+/* The exit status of a child that cannot have a runtime. */
+#define FORK_CHILD_FAILED 125
+
+/* Has libc call us at each fork of its own. Once, before the runtime serves. 0 or -errno. */
+int fork_register_handlers(void);
+
 /* Looks libc's own functions up. Once, from the constructor: the dynamic linker takes a lock for it. */
 void fork_find_originals(void);
 

@@ -73,6 +73,8 @@ EXPORT pid_t _Fork(void);
 EXPORT int daemon(int keep_folder, int keep_streams);
 EXPORT int forkpty(int *master, char *name, const struct termios *settings, const struct winsize *size);
 EXPORT int clone(int (*function)(void *), void *stack, int flags, void *argument, ...);
+EXPORT int __clone(int (*function)(void *), void *stack, int flags, void *argument, ...) __THROW
+    __attribute__((alias("clone")));
 
 pid_t fork(void)
 {

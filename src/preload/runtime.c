@@ -240,6 +240,7 @@ static int start_with(const struct run_options *options)
     runtime_thread_init(&runtime.memory);
     trap_init();
     start.options = options;
+    error = error ? error : fork_register_handlers();
     error = error ? error : start_root(root_main);
     if (error && !start.message.length) {
         message_set(&start.message, "the runtime's thread cannot be started: ", strerrordesc_np(-error),

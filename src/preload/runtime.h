@@ -7,7 +7,7 @@
  *   arena*.c       what the program's memory calls do (address_space.c: which ranges are given out)
  *   tree.c         this process's part of the budget
  *   mailbox.c      how the program's threads ask the root thread
- *   fork.c, clone.c, syscall_trap.c
+ *   fork.c, fork_handlers.c, clone.c, syscall_trap.c
  *                  how a child gets a runtime of its own
  *   last_thread.c  when the process ends
  *   filters*.c     what the program's seccomp filters mean for us

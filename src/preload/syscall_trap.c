@@ -60,6 +60,9 @@ static size_t text_bytes;
 /* The kernel reads it at each system call of an armed thread. */
 static __thread volatile char selector __attribute__((tls_model("initial-exec")));
 
+/* From trap_arm to trap_disarm; the dispatch ends before, at the clone. */
+static __thread bool is_armed __attribute__((tls_model("initial-exec")));
+
 /* How many threads are inside trapped calls, and what SIGSYS did before the first. */
 static struct {
     struct mutex lock; /* covers the fields, and the change of SIGSYS's disposition */
@@ -237,6 +240,7 @@ int trap_arm(struct trapped *t)
     sys_call6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&t->mask, SIGSET_BYTES, 0, 0);
     take_sigsys();
     if (dispatch(1) == 0) {
+        is_armed = true;
         return 0;
     }
     give_sigsys_back();
@@ -244,9 +248,15 @@ int trap_arm(struct trapped *t)
     return -ENOSYS;
 }
 
+bool trap_is_armed(void)
+{
+    return is_armed;
+}
+
 void trap_disarm(const struct trapped *t)
 {
     dispatch(0);
+    is_armed = false;
     if (t->pid != (pid_t)sys_call3(SYS_getpid, 0, 0, 0)) {
         trap_fork_child();
     }
@@ -264,6 +274,11 @@ int trap_arm(struct trapped *t)
 {
     (void)t;
     return -ENOSYS;
+}
+
+bool trap_is_armed(void)
+{
+    return false;
 }
 
 void trap_disarm(const struct trapped *t)

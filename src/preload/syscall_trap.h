@@ -28,6 +28,9 @@ int trap_arm(struct trapped *t);
 /* In the parent, and in the child. */
 void trap_disarm(const struct trapped *t);
 
+/* Is the calling thread between the two? */
+bool trap_is_armed(void);
+
 /* In a child whose fork was not trapped: other threads of the parent may have been inside. */
 void trap_forget(void);
 

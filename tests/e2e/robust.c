@@ -153,7 +153,8 @@ static void wait_to_be_killed(void)
 }
 
 static const struct robust_test *const lists[] = {
-    robust_descriptors, robust_identity, robust_signals, robust_forks, robust_exit, robust_seccomp,
+    robust_descriptors, robust_identity, robust_signals, robust_forks,
+    robust_handles,     robust_exit,     robust_seccomp,
 };
 
 /* Prints the names of all if `name` is NULL. Was there such a test? */

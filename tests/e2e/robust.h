@@ -50,6 +50,6 @@ struct robust_test {
     void (*run)(void);
 };
 extern const struct robust_test robust_descriptors[], robust_identity[], robust_signals[], robust_forks[],
-    robust_exit[], robust_seccomp[];
+    robust_handles[], robust_exit[], robust_seccomp[];
 
 #endif

@@ -71,6 +71,21 @@ else
     check 'the last thread ends, without /proc' exit_without_proc
 fi
 
+# ---- a fork that Python finds by a handle of libc
+
+fork_by_ctypes() {
+    managed python3 -c '
+import ctypes, hashlib, os
+texts = [os.urandom(2048) + bytes(2048) for _ in range(6000)]
+def digest(): return hashlib.sha256(b"".join(texts[i] for i in range(0, 6000, 3))).digest()
+before = digest()
+pid = ctypes.CDLL("libc.so.6").fork()
+if pid == 0:
+    os._exit(digest() != before)
+raise SystemExit(os.waitpid(pid, 0)[1] != 0 or digest() != before)'
+}
+check 'a fork by ctypes' fork_by_ctypes
+
 # ---- set before the start: it works, or says why not and does not start
 
 works_limited() {

@@ -69,6 +69,9 @@ static void test_bad_clone_pointers(void)
     raw_child(syscall(SYS_clone3, &arguments, sizeof arguments));
 }
 
+/* libc's other name of clone. */
+int __clone(int (*function)(void *), void *stack, int flags, void *argument, ...);
+
 static int cloned(void *argument)
 {
     MUST(argument == memory);
@@ -110,6 +113,10 @@ static void test_clone_wrapper(void)
     int pid = clone(cloned, stack + 64 * PAGE, SIGCHLD, memory);
     MUST(pid > 0);
     int status = status_of(pid);
+    MUST(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+    pid = __clone(cloned, stack + 64 * PAGE, SIGCHLD, memory);
+    MUST(pid > 0);
+    status = status_of(pid);
     MUST(WIFEXITED(status) && WEXITSTATUS(status) == 7);
     pid = clone(cloned, stack + 64 * PAGE, SIGCHLD | CLONE_NEWPID, memory);
     MUST(pid > 0);

@@ -2,6 +2,7 @@
 /* robust: seccomp filters, of a thread and of all. */
 #include "tests/e2e/robust.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -66,6 +67,23 @@ static void test_seccomp_kills(void)
         MUST(status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS));
     }
     work();
+}
+
+/* What a fork is caught with is forbidden: by libc's own, which nobody can refuse, the child has its memory, or ends. */
+static void test_seccomp_untrapped(void)
+{
+    begin();
+    pid_t (*libc_fork)(void) = dlsym(dlopen("libc.so.6", RTLD_NOW), "fork");
+    MUST(libc_fork);
+    MUST(FORBID(0, SECCOMP_RET_ERRNO | EPERM, SYS_prctl) == 0);
+    pid_t pid = libc_fork();
+    if (pid == 0) {
+        work();
+        _exit(0);
+    }
+    int status = status_of(pid);
+    MUST(WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 125));
+    work_where_fork_may_fail();
 }
 
 static volatile sig_atomic_t trapped;
@@ -170,6 +188,7 @@ const struct robust_test robust_seccomp[] = {
     {"seccomp", test_seccomp},
     {"seccomp_late", test_seccomp_late},
     {"seccomp_kills", test_seccomp_kills},
+    {"seccomp_untrapped", test_seccomp_untrapped},
     {"seccomp_traps", test_seccomp_traps},
     {"seccomp_all_threads", test_seccomp_all_threads},
     {"seccomp_all_threads_refused", test_seccomp_all_threads_refused},

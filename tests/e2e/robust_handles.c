@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/* robust: libc's functions found by a handle of libc, which does not know those that are in their place. */
+#include "tests/e2e/robust.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <pty.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+typedef pid_t fork_function(void);
+
+static void *find(const char *name)
+{
+    void *libc = dlopen("libc.so.6", RTLD_NOW);
+    MUST(libc);
+    void *function = dlsym(libc, name);
+    MUST(function);
+    return function;
+}
+
+/* What a fork may not change. */
+struct signals {
+    sigset_t mask;
+    struct sigaction on_sigsys;
+};
+
+static struct signals signals_now(void)
+{
+    struct signals s;
+    memset(&s, 0, sizeof s);
+    MUST(pthread_sigmask(SIG_SETMASK, NULL, &s.mask) == 0);
+    MUST(sigaction(SIGSYS, NULL, &s.on_sigsys) == 0);
+    return s;
+}
+
+static bool are_now(const struct signals *s)
+{
+    struct signals now = signals_now();
+    return !memcmp(&now.mask, &s->mask, sizeof now.mask) &&
+           now.on_sigsys.sa_handler == s->on_sigsys.sa_handler;
+}
+
+static void test_fork_by_handle(void)
+{
+    fork_function *libc_fork = find("fork");
+    begin();
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    MUST(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
+    struct signals before = signals_now();
+    pid_t pid = libc_fork();
+    if (pid == 0) {
+        MUST(are_now(&before));
+        MUST(wrong_pages() == 0);
+        work_in_grandchild();
+        pid = libc_fork();
+        if (pid == 0) {
+            work();
+            _exit(0);
+        }
+        must_end_well(pid);
+        _exit(0);
+    }
+    MUST(are_now(&before));
+    must_end_well(pid);
+    work_everywhere();
+}
+
+/* Handlers find the memory, and the thread's signals. */
+static struct signals signals_at_fork;
+static int handlers_called;
+
+static void look_around(void)
+{
+    MUST(are_now(&signals_at_fork));
+    MUST(wrong_pages() == 0);
+    handlers_called++;
+}
+
+static void test_fork_by_handle_with_handlers(void)
+{
+    fork_function *libc_fork = find("fork");
+    begin();
+    signals_at_fork = signals_now();
+    MUST(pthread_atfork(look_around, look_around, look_around) == 0);
+    pid_t pid = libc_fork();
+    MUST(handlers_called == 2);
+    if (pid == 0) {
+        work();
+        _exit(0);
+    }
+    must_end_well(pid);
+    work();
+}
+
+static void test_others_by_handle(void)
+{
+    int (*libc_forkpty)(int *, char *, const struct termios *, const struct winsize *) = find("forkpty");
+    int (*libc_daemon)(int, int) = find("daemon");
+    begin();
+    int master = -1, result[2];
+    char byte = 0;
+    pid_t pid = libc_forkpty(&master, NULL, NULL, NULL);
+    if (pid == 0) {
+        work();
+        _exit(0);
+    }
+    must_end_well(pid);
+    work();
+    MUST(pipe(result) == 0);
+    pid = fork();
+    if (pid == 0) {
+        MUST(libc_daemon(0, 0) == 0);
+        work();
+        _exit(write(result[1], "o", 1) != 1);
+    }
+    must_end_well(pid);
+    MUST(close(result[1]) == 0);
+    MUST(read(result[0], &byte, 1) == 1 && byte == 'o');
+    work();
+}
+
+static void *fork_by_handle_often(void *libc_fork)
+{
+    for (int i = 0; i < 4; i++) {
+        pid_t pid = ((fork_function *)libc_fork)();
+        if (pid == 0) {
+            MUST(wrong_pages() == 0);
+            _exit(0);
+        }
+        must_end_well(pid);
+    }
+    return NULL;
+}
+
+static void test_fork_by_handle_in_threads(void)
+{
+    fork_function *libc_fork = find("fork");
+    pthread_t threads[3];
+    begin();
+    struct signals before = signals_now();
+    for (int i = 0; i < 3; i++) {
+        MUST(pthread_create(&threads[i], NULL, fork_by_handle_often, (void *)libc_fork) == 0);
+    }
+    for (int i = 0; i < 3; i++) {
+        MUST(pthread_join(threads[i], NULL) == 0);
+    }
+    MUST(are_now(&before));
+    work_everywhere();
+}
+
+const struct robust_test robust_handles[] = {
+    {"fork_by_handle", test_fork_by_handle},
+    {"fork_by_handle_with_handlers", test_fork_by_handle_with_handlers},
+    {"others_by_handle", test_others_by_handle},
+    {"fork_by_handle_in_threads", test_fork_by_handle_in_threads},
+    {NULL, NULL},
+};
