@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* robust: libc's functions found by a handle of libc, which does not know those that are in their place. */
+/* robust: libc's functions found by a handle of libc, or by a library that is bound to libc first. */
 #include "tests/e2e/robust.h"
 
 #include <dlfcn.h>
@@ -7,6 +7,7 @@
 #include <pty.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -14,13 +15,17 @@
 
 typedef pid_t fork_function(void);
 
-static void *find(const char *name)
+static void *find_in(void *library, const char *name)
 {
-    void *libc = dlopen("libc.so.6", RTLD_NOW);
-    MUST(libc);
-    void *function = dlsym(libc, name);
+    MUST(library);
+    void *function = dlsym(library, name);
     MUST(function);
     return function;
+}
+
+static void *find(const char *name)
+{
+    return find_in(dlopen("libc.so.6", RTLD_NOW), name);
 }
 
 /* What a fork may not change. */
@@ -155,10 +160,67 @@ static void test_fork_by_handle_in_threads(void)
     work_everywhere();
 }
 
+/* Found by the name alone: it lies beside the program, whose RUNPATH says so. */
+#define BOUND_LIBRARY "libbound_library.so"
+
+/* What one side has taken, the other may give back. */
+static void work_with(void *library)
+{
+    fork_function *bound_fork = find_in(library, "bound_fork");
+    char *(*bound_text)(void) = find_in(library, "bound_text");
+    void (*bound_free)(char *) = find_in(library, "bound_free");
+    void *(*bound_map)(size_t) = find_in(library, "bound_map");
+    begin();
+    pid_t pid = bound_fork();
+    if (pid == 0) {
+        work_in_grandchild();
+        _exit(0);
+    }
+    must_end_well(pid);
+    for (int i = 0; i < 1000; i++) {
+        free(bound_text());
+        bound_free(strdup("text"));
+    }
+    MUST(munmap(memory, BYTES) == 0);
+    memory = bound_map(BYTES);
+    MUST(memory != MAP_FAILED && memory[0] == 0);
+    MUST(munmap(memory, BYTES) == 0);
+    begin();
+    work_everywhere();
+}
+
+static void test_deep_binding(void)
+{
+    work_with(dlopen(BOUND_LIBRARY, RTLD_NOW | RTLD_DEEPBIND));
+}
+
+static void test_deep_binding_in_base(void)
+{
+    work_with(dlmopen(LM_ID_BASE, BOUND_LIBRARY, RTLD_NOW | RTLD_DEEPBIND));
+}
+
+/* There it has a libc of its own. */
+static void test_deep_binding_elsewhere(void)
+{
+    void *library = dlmopen(LM_ID_NEWLM, BOUND_LIBRARY, RTLD_NOW | RTLD_DEEPBIND);
+    char *(*bound_text)(void) = find_in(library, "bound_text");
+    void (*bound_free)(char *) = find_in(library, "bound_free");
+    Lmid_t space = LM_ID_BASE;
+    begin();
+    MUST(dlinfo(library, RTLD_DI_LMID, &space) == 0 && space != LM_ID_BASE);
+    char *text = bound_text();
+    MUST(!strcmp(text, "text"));
+    bound_free(text);
+    work_everywhere();
+}
+
 const struct robust_test robust_handles[] = {
     {"fork_by_handle", test_fork_by_handle},
     {"fork_by_handle_with_handlers", test_fork_by_handle_with_handlers},
     {"others_by_handle", test_others_by_handle},
     {"fork_by_handle_in_threads", test_fork_by_handle_in_threads},
+    {"deep_binding", test_deep_binding},
+    {"deep_binding_in_base", test_deep_binding_in_base},
+    {"deep_binding_elsewhere", test_deep_binding_elsewhere},
     {NULL, NULL},
 };
