@@ -6,17 +6,22 @@
 #include "preload/mailbox.h"
 #include "preload/runtime.h"
 
+struct leave {
+    int tid, status;
+};
+
 static long leave(void *argument)
 {
-    last_thread_leaves(*(const int *)argument);
+    const struct leave *l = argument;
+    last_thread_leaves(l->tid, l->status);
     return 0;
 }
 
 long exit_thread(long status)
 {
-    int code = (int)status;
     if (runtime_answers_caller()) {
-        mailbox_call(leave, &code, sizeof code);
+        struct leave l = {.tid = sys_gettid(), .status = (int)status};
+        mailbox_call(leave, &l, sizeof l);
     }
     return sys_call3(SYS_exit, status, 0, 0);
 }

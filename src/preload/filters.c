@@ -73,6 +73,7 @@ static const struct call {
     {"getrusage", SYS_getrusage, {RUSAGE_SELF, 0}, DISPENSABLE},
     {"get_robust_list", SYS_get_robust_list, {0, 0, 0}, DISPENSABLE},
     {"tgkill", SYS_tgkill, {-1, -1, 0}, DISPENSABLE},
+    {"rt_sigaction", SYS_rt_sigaction, {SIGSYS, 0, 0, 8}, DISPENSABLE},
     /* fork, which then fails; messages */
     {"pidfd_open", SYS_pidfd_open, {0}, DISPENSABLE},
     {"pidfd_getfd", SYS_pidfd_getfd, {-1}, DISPENSABLE},

@@ -2,8 +2,10 @@
 #include "preload/last_thread.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "base/clock.h"
 #include "base/sys.h"
@@ -13,6 +15,8 @@
 #define LOOK_MS_MOST 100 /* the tick */
 #define NAMES_BYTES 2048
 #define STATUS_BYTES 2048
+#define SIGSET_BYTES 8
+#define DIED_BY 128 /* and the signal: the status where it cannot be died by */
 #define TASKS "self/task"
 #define LINKS_OF_NO_THREADS 2 /* of the folder with one sub-folder a thread */
 
@@ -22,12 +26,14 @@
 #define SWEEPS 2
 
 static struct {
-    int status;      /* of the last exit */
-    uint64_t due_ms; /* when to look; the end of time = at the tick */
-    int interval_ms; /* between looks */
-    int witness;     /* a thread that lived when it was last looked at, as /proc numbers it; 0 = none */
-    int swept;       /* without /proc: up to this number there is nobody */
-    int sweeps;      /* how often all numbers have been tried */
+    int status;         /* of the last exit */
+    bool leader_leaves; /* one was the leader's */
+    bool after_leader;  /* the leader had ended before it, or that was its end */
+    uint64_t due_ms;    /* when to look; the end of time = at the tick */
+    int interval_ms;    /* between looks */
+    int witness;        /* a thread that lived when it was last looked at, as /proc numbers it; 0 = none */
+    int swept;          /* without /proc: up to this number there is nobody */
+    int sweeps;         /* how often all numbers have been tried */
 } last = {.due_ms = UINT64_MAX};
 
 /* The robust list that libc gives to a thread goes when the thread ends. False: not known to live. */
@@ -172,8 +178,47 @@ static bool is_nobody_left(void)
     return none;
 }
 
-void last_thread_leaves(int status)
+/* ---- the end */
+
+/* How the leader ended, as wait(2) tells it; -1 = not known. It is a zombie now. */
+static int end_of_leader(void)
 {
+    char text[STATUS_BYTES];
+    int fd = proc_open("self/stat");
+    long bytes = fd < 0 ? fd : sys_read(fd, text, sizeof text - 1);
+    if (fd >= 0) {
+        sys_close(fd);
+    }
+    text[bytes > 0 ? bytes : 0] = 0;
+    return bytes > 0 ? proc_last_number(text) : -1;
+}
+
+/* Returns where that is not permitted, or the process is the init of its name space. */
+static void die_by(int signal)
+{
+    const uint64_t only = 1ull << (signal - 1),
+                   by_default[4] = {0}; /* struct sigaction as the kernel has it */
+    if (signal != SIGKILL && sys_call6(SYS_rt_sigaction, signal, (long)by_default, 0, SIGSET_BYTES, 0, 0)) {
+        return; /* a handler of the program's must not run here */
+    }
+    sys_call6(SYS_rt_sigprocmask, SIG_UNBLOCK, (long)&only, 0, SIGSET_BYTES, 0, 0);
+    sys_call3(SYS_tgkill, runtime.pid, sys_gettid(), signal);
+}
+
+static void end_process(void)
+{
+    int end = last.after_leader ? -1 : end_of_leader();
+    if (end > 0 && WTERMSIG(end)) {
+        die_by(WTERMSIG(end));
+        sys_call3(SYS_exit_group, DIED_BY + WTERMSIG(end), 0, 0);
+    }
+    sys_call3(SYS_exit_group, end < 0 ? last.status : WEXITSTATUS(end), 0, 0);
+}
+
+void last_thread_leaves(int tid, int status)
+{
+    last.leader_leaves |= tid == (int)runtime.pid;
+    last.after_leader = last.leader_leaves || !leader_lives();
     last.status = status;
     last.interval_ms = 1;
     last.due_ms = clock_ms() + 1;
@@ -188,7 +233,7 @@ void last_thread_look(uint64_t now)
 {
     if (!leader_lives() && is_nobody_left()) {
         figures_publish();
-        sys_call3(SYS_exit_group, last.status, 0, 0);
+        end_process();
     }
     last.interval_ms *= 2;
     last.due_ms =

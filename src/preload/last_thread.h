@@ -14,8 +14,10 @@
  * Without /proc all numbers that a thread can have are tried, twice over: that takes half a minute. (A thread that starts
  * behind the place tried, while the one that has started it ends ahead of it, is passed over; not so easily twice.)
  *
- * The status is that of the last exit(2) seen (by_number.c). libc counts the threads that end by pthread_exit or by returning,
- * and ends the process itself, as it does without us. All calls: in the root thread.
+ * The status is that of the last exit(2) seen (by_number.c), or the leader's, if the leader ended after that: the kernel keeps
+ * it. A leader that the kernel has killed alone (SECCOMP_RET_KILL_THREAD kills the process only if it has one thread, and ours
+ * count) has the process die by that signal. libc counts the threads that end by pthread_exit or by returning, and ends the
+ * process itself, as it does without us. All calls: in the root thread.
  */
 #ifndef UZSWAP_PRELOAD_LAST_THREAD_H
 #define UZSWAP_PRELOAD_LAST_THREAD_H
@@ -23,7 +25,7 @@
 #include "base/types.h"
 
 /* A thread of the program is about to end. */
-void last_thread_leaves(int status);
+void last_thread_leaves(int tid, int status);
 
 /* When to look, besides at each tick. */
 uint64_t last_thread_due(void);

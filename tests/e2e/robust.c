@@ -8,6 +8,7 @@
 #include "tests/e2e/robust.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -81,6 +82,27 @@ int status_of(pid_t pid)
     int status = -1;
     MUST(waitpid(pid, &status, __WALL) == pid);
     return status;
+}
+
+pthread_t start(void *(*run)(void *), int argument)
+{
+    pthread_t thread;
+    MUST(pthread_create(&thread, NULL, run, (void *)(intptr_t)argument) == 0);
+    return thread;
+}
+
+void must_end_with(void (*end)(void), int expected)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        end();
+        _exit(1);
+    }
+    int status = status_of(pid);
+    if (status != expected) {
+        dprintf(STDERR_FILENO, "robust: the child's status is %#x, not %#x\n", status, expected);
+    }
+    MUST(status == expected);
 }
 
 void must_end_well(pid_t pid)

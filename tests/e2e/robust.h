@@ -3,6 +3,7 @@
 #ifndef UZSWAP_TESTS_E2E_ROBUST_H
 #define UZSWAP_TESTS_E2E_ROBUST_H
 
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -36,7 +37,14 @@ void work_where_fork_may_fail(void);
 
 int status_of(pid_t pid);
 void must_end_well(pid_t pid);
+
+/* A child runs `end`, and then has this status, as wait(2) tells it. */
+#define EXITED(code) ((code) << 8)
+void must_end_with(void (*end)(void), int expected);
 void exec_and_wait(char *const arguments[], char *const environment[]);
+
+/* A thread. */
+pthread_t start(void *(*run)(void *), int argument);
 
 /* Ends the thread. */
 void *exit_by_number(void *status);

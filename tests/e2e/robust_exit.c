@@ -37,18 +37,6 @@ static void test_exit_of_threads(void)
     work_everywhere();
 }
 
-/* A child ends; the status that it then has. */
-static void must_end_with(void (*end)(void), int expected)
-{
-    pid_t pid = fork();
-    if (pid == 0) {
-        end();
-        _exit(1);
-    }
-    int status = status_of(pid);
-    MUST(WIFEXITED(status) && WEXITSTATUS(status) == expected);
-}
-
 #define MANY_THREADS 32
 static pthread_barrier_t barrier;
 
@@ -56,12 +44,6 @@ static void *exit_with_others(void *argument)
 {
     pthread_barrier_wait(&barrier);
     return exit_by_number(argument);
-}
-
-static void start(void *(*run)(void *), int argument)
-{
-    pthread_t thread;
-    MUST(pthread_create(&thread, NULL, run, (void *)(intptr_t)argument) == 0);
 }
 
 static void exit_all_at_once(void)
@@ -84,9 +66,9 @@ static void test_exit_of_threads_at_once(void)
 {
     begin();
     for (int i = 0; i < 10; i++) {
-        must_end_with(exit_two_at_once, 5);
+        must_end_with(exit_two_at_once, EXITED(5));
     }
-    must_end_with(exit_all_at_once, 5);
+    must_end_with(exit_all_at_once, EXITED(5));
     work_everywhere();
 }
 
@@ -147,20 +129,27 @@ static void all_by_instruction(void)
     exit_by_instruction(NULL);
 }
 
+static void leader_last_by_instruction(void)
+{
+    MUST(pthread_join(start(exit_by_number, 5), NULL) == 0);
+    exit_by_instruction((void *)6);
+}
+
 static void end_in_many_ways(void)
 {
-    must_end_with(leader_first, 5);
-    must_end_with(leader_first_then_return, 0);
-    must_end_with(leader_first_by_pthread_exit, 5);
-    must_end_with(leader_first_all_by_pthread_exit, 0);
-    must_end_with(all_by_instruction, 0);
-    must_end_with(exit_two_at_once, 5);
+    must_end_with(leader_first, EXITED(5));
+    must_end_with(leader_first_then_return, EXITED(0));
+    must_end_with(leader_first_by_pthread_exit, EXITED(5));
+    must_end_with(leader_first_all_by_pthread_exit, EXITED(0));
+    must_end_with(all_by_instruction, EXITED(0));
+    must_end_with(exit_two_at_once, EXITED(5));
 }
 
 static void test_exit_of_leader_first(void)
 {
     begin();
     end_in_many_ways();
+    must_end_with(leader_last_by_instruction, EXITED(6));
     work_everywhere();
 }
 

@@ -4,13 +4,17 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -184,6 +188,70 @@ static void test_seccomp_kills_thread(void)
     work();
 }
 
+/* ---- threads that the kernel kills one by one: the process ends as its last one did */
+
+static void killed_alone(void)
+{
+    MUST(FORBID(0, SECCOMP_RET_KILL_THREAD, SYS_getppid) == 0);
+    getppid();
+}
+
+static void ignore(int number)
+{
+    (void)number;
+}
+
+static void killed_alone_in_spite_of_a_handler(void)
+{
+    sigset_t all;
+    MUST(signal(SIGSYS, ignore) != SIG_ERR);
+    MUST(sigfillset(&all) == 0 && sigprocmask(SIG_BLOCK, &all, NULL) == 0);
+    killed_alone();
+}
+
+static void killed_after_others(void)
+{
+    MUST(pthread_join(start(exit_by_number, 5), NULL) == 0);
+    killed_alone();
+}
+
+static bool leader_is_dead(void)
+{
+    char text[512];
+    int fd = open("/proc/self/stat", O_RDONLY);
+    ssize_t bytes = read(fd, text, sizeof text - 1);
+    MUST(bytes > 0 && close(fd) == 0);
+    text[bytes] = 0;
+    return strncmp(strrchr(text, ')'), ") Z", 3) == 0;
+}
+
+static void *outlive_leader(void *argument)
+{
+    while (!leader_is_dead()) {
+        usleep(1000);
+    }
+    work();
+    return exit_by_number(argument);
+}
+
+static void killed_before_others(void)
+{
+    start(outlive_leader, 5);
+    killed_alone();
+}
+
+static void test_seccomp_kills_last_thread(void)
+{
+    begin();
+    must_end_with(killed_before_others, EXITED(5));
+    struct rlimit none = {0, 0};
+    MUST(setrlimit(RLIMIT_CORE, &none) == 0);
+    must_end_with(killed_alone, SIGSYS);
+    must_end_with(killed_alone_in_spite_of_a_handler, SIGSYS);
+    must_end_with(killed_after_others, SIGSYS);
+    work();
+}
+
 const struct robust_test robust_seccomp[] = {
     {"seccomp", test_seccomp},
     {"seccomp_late", test_seccomp_late},
@@ -196,5 +264,6 @@ const struct robust_test robust_seccomp[] = {
     {"seccomp_all_threads_no_threads", test_seccomp_all_threads_no_threads},
     {"seccomp_all_threads_killing", test_seccomp_all_threads_killing},
     {"seccomp_kills_thread", test_seccomp_kills_thread},
+    {"seccomp_kills_last_thread", test_seccomp_kills_last_thread},
     {NULL, NULL},
 };
