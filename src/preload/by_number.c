@@ -74,6 +74,8 @@ static long serve(long number, long *a)
                              (int)a[4]);
     case SYS_seccomp:
         return filters_install((unsigned)a[0], (unsigned)a[1], (void *)a[2]);
+    case SYS_prctl:
+        return filters_prctl((int)a[0], (const unsigned long *)a + 1);
     case SYS_exit:
         return exit_thread(a[0]);
     case SYS_exit_group:
@@ -95,7 +97,7 @@ static long serve(long number, long *a)
 #define WORD1 (1ull << (SYS_getrlimit - 64))
 #define WORD2                                                                                                \
     (1ull << (SYS_mlock - 128) | 1ull << (SYS_munlock - 128) | 1ull << (SYS_mlockall - 128) |                \
-     1ull << (SYS_munlockall - 128) | 1ull << (SYS_setrlimit - 128))
+     1ull << (SYS_munlockall - 128) | 1ull << (SYS_setrlimit - 128) | 1ull << (SYS_prctl - 128))
 #define WORD3 (1ull << (SYS_futex - 192) | 1ull << (SYS_exit_group - 192))
 #define WORD4 (1ull << (SYS_seccomp - 256) | 1ull << (SYS_prlimit64 - 256))
 #define WORD5 (1ull << (SYS_mlock2 - 320) | 1ull << (SYS_pkey_mprotect - 320) | 1ull << (SYS_execveat - 320))

@@ -2,6 +2,7 @@
 #include "preload/exit_thread.h"
 
 #include "base/sys.h"
+#include "preload/filters.h"
 #include "preload/last_thread.h"
 #include "preload/mailbox.h"
 #include "preload/runtime.h"
@@ -19,7 +20,9 @@ static long leave(void *argument)
 
 long exit_thread(long status)
 {
-    if (runtime_answers_caller()) {
+    if (filters_are_installed()) {
+        last_thread_note((int)status);
+    } else if (runtime_answers_caller()) {
         struct leave l = {.tid = sys_gettid(), .status = (int)status};
         mailbox_call(leave, &l, sizeof l);
     }

@@ -1,17 +1,35 @@
 /* SPDX-License-Identifier: MIT */
-/* seccomp(2) by number. See filters.h. */
-#include <errno.h>
+/* seccomp(2) by number, and prctl(2), of which PR_SET_SECCOMP does the same. See filters.h. */
 #include <linux/seccomp.h>
+#include <stdarg.h>
+#include <sys/prctl.h>
 
-#include "base/atomic.h"
-#include "base/sys.h"
 #include "preload/filters.h"
-#include "preload/message.h"
-#include "preload/runtime.h"
+#include "preload/interpose.h"
 
 #ifndef SECCOMP_FILTER_FLAG_TSYNC_ESRCH
 #define SECCOMP_FILTER_FLAG_TSYNC_ESRCH (1ul << 4)
 #endif
+
+/* How many, or more: raised before. Atomic. */
+static uint32_t installed;
+
+bool filters_are_installed(void)
+{
+    /* Acquire: as the filter of another thread (TSYNC), it is known of before it is there. */
+    return atomic_read_acquire(&installed);
+}
+
+/* The result of `call`, which installs a filter. */
+#define INSTALLING(call)                                                                                     \
+    ({                                                                                                       \
+        atomic_add_acq_rel(&installed, 1);                                                                   \
+        long result_ = (call);                                                                               \
+        if (result_ < 0) {                                                                                   \
+            atomic_sub_acq_rel(&installed, 1);                                                               \
+        }                                                                                                    \
+        result_;                                                                                             \
+    })
 
 static void say_refused(const char *name)
 {
@@ -34,5 +52,31 @@ long filters_install(unsigned operation, unsigned flags, void *argument)
             return flags & SECCOMP_FILTER_FLAG_TSYNC_ESRCH ? -ESRCH : runtime_thread_any_tid();
         }
     }
-    return sys_call3(SYS_seccomp, operation, flags, (long)argument);
+    bool installs = operation == SECCOMP_SET_MODE_FILTER || operation == SECCOMP_SET_MODE_STRICT;
+    return installs ? INSTALLING(sys_call3(SYS_seccomp, operation, flags, (long)argument))
+                    : sys_call3(SYS_seccomp, operation, flags, (long)argument);
+}
+
+static long kernel_prctl(int option, const unsigned long *a)
+{
+    return sys_call6(SYS_prctl, option, (long)a[0], (long)a[1], (long)a[2], (long)a[3], 0);
+}
+
+long filters_prctl(int option, const unsigned long arguments[4])
+{
+    return option == PR_SET_SECCOMP ? INSTALLING(kernel_prctl(option, arguments))
+                                    : kernel_prctl(option, arguments);
+}
+
+/* As libc, it takes four whatever the option has. */
+EXPORT int prctl(int option, ...)
+{
+    unsigned long arguments[4];
+    va_list more;
+    va_start(more, option);
+    for (size_t i = 0; i < ARRAY_LENGTH(arguments); i++) {
+        arguments[i] = va_arg(more, unsigned long);
+    }
+    va_end(more);
+    return (int)answer(filters_prctl(option, arguments));
 }

@@ -36,6 +36,10 @@ static struct {
     int sweeps;         /* how often all numbers have been tried */
 } last = {.due_ms = UINT64_MAX};
 
+/* An exit that was not told by a call: its status, and NOTED. Written by the program's threads; atomic. */
+#define NOTED 0x100u
+static uint32_t noted;
+
 /* The robust list that libc gives to a thread goes when the thread ends. False: not known to live. */
 static bool leader_lives(void)
 {
@@ -205,14 +209,35 @@ static void die_by(int signal)
     sys_call3(SYS_tgkill, runtime.pid, sys_gettid(), signal);
 }
 
+/* Was there a note? */
+static bool take_note(void)
+{
+    /* Acquire is not needed for the status; the swap, that none is lost. */
+    uint32_t note = atomic_swap_acq_rel(&noted, 0);
+    if (note) {
+        last.after_leader = !leader_lives();
+        last.status = (int)(note & ~NOTED);
+    }
+    return note;
+}
+
+/* As wait(2) is to tell it. Of a note that comes so late it is not known whether the leader ended before: that somebody was
+ * killed must not be lost. */
+static int end_of_process(void)
+{
+    int leaders = end_of_leader();
+    bool leader_counts = (take_note() && leaders > 0 && WTERMSIG(leaders)) || !last.after_leader;
+    return leader_counts && leaders >= 0 ? leaders : (last.status & 0xff) << 8;
+}
+
 static void end_process(void)
 {
-    int end = last.after_leader ? -1 : end_of_leader();
-    if (end > 0 && WTERMSIG(end)) {
+    int end = end_of_process();
+    if (WTERMSIG(end)) {
         die_by(WTERMSIG(end));
         sys_call3(SYS_exit_group, DIED_BY + WTERMSIG(end), 0, 0);
     }
-    sys_call3(SYS_exit_group, end < 0 ? last.status : WEXITSTATUS(end), 0, 0);
+    sys_call3(SYS_exit_group, WEXITSTATUS(end), 0, 0);
 }
 
 void last_thread_leaves(int tid, int status)
@@ -224,6 +249,12 @@ void last_thread_leaves(int tid, int status)
     last.due_ms = clock_ms() + 1;
 }
 
+void last_thread_note(int status)
+{
+    /* Release: the thread ends after it, so who sees that nobody is left sees this. */
+    atomic_set_release(&noted, NOTED | ((uint32_t)status & 0xff));
+}
+
 uint64_t last_thread_due(void)
 {
     return last.due_ms;
@@ -231,6 +262,7 @@ uint64_t last_thread_due(void)
 
 void last_thread_look(uint64_t now)
 {
+    take_note();
     if (!leader_lives() && is_nobody_left()) {
         figures_publish();
         end_process();
@@ -244,4 +276,5 @@ void last_thread_fork_child(void)
 {
     memset(&last, 0, sizeof last);
     last.due_ms = UINT64_MAX;
+    noted = 0;
 }

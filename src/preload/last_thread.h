@@ -17,7 +17,7 @@
  * The status is that of the last exit(2) seen (by_number.c), or the leader's, if the leader ended after that: the kernel keeps
  * it. A leader that the kernel has killed alone (SECCOMP_RET_KILL_THREAD kills the process only if it has one thread, and ours
  * count) has the process die by that signal. libc counts the threads that end by pthread_exit or by returning, and ends the
- * process itself, as it does without us. All calls: in the root thread.
+ * process itself, as it does without us. All calls but one: in the root thread.
  */
 #ifndef UZSWAP_PRELOAD_LAST_THREAD_H
 #define UZSWAP_PRELOAD_LAST_THREAD_H
@@ -26,6 +26,9 @@
 
 /* A thread of the program is about to end. */
 void last_thread_leaves(int tid, int status);
+
+/* The same, without a system call: in the thread itself. It is heard of at the next tick. */
+void last_thread_note(int status);
 
 /* When to look, besides at each tick. */
 uint64_t last_thread_due(void);

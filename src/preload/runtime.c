@@ -26,6 +26,7 @@
 #include "base/lock.h"
 #include "base/size.h"
 #include "preload/descriptors.h"
+#include "preload/filters.h"
 #include "preload/fork.h"
 #include "preload/last_thread.h"
 #include "preload/mailbox.h"
@@ -333,10 +334,21 @@ bool runtime_answers_caller(void)
            (uint32_t)sys_call3(SYS_getpid, 0, 0, 0) == runtime.pid;
 }
 
+/* The figures are the same whoever shares this memory; but the place in the session may be another's already. */
+static bool may_publish_counts(void)
+{
+    return atomic_read_acquire(&runtime.state) == RUNTIME_ON && !runtime_thread_is_self() &&
+           member_is_alive(runtime.self.table, runtime.self.index, runtime.self.generation);
+}
+
 void runtime_publish_figures(void)
 {
     char nothing = 0;
-    if (runtime_answers_caller()) {
+    if (filters_are_installed()) {
+        if (may_publish_counts()) {
+            figures_publish_counts();
+        }
+    } else if (runtime_answers_caller()) {
         mailbox_call(publish, &nothing, sizeof nothing);
     }
 }

@@ -10,7 +10,7 @@
  *   fork.c, fork_handlers.c, clone.c, syscall_trap.c
  *                  how a child gets a runtime of its own
  *   last_thread.c  when the process ends
- *   filters*.c     what the program's seccomp filters mean for us
+ *   filters*.c     what the program's seccomp filters mean for us, and for how it ends
  *   proc.c         /proc
  *   interpose*.c, by_number.c
  *                  the calls that the program sees
@@ -105,6 +105,9 @@ int layers_fork_child(void);
 
 /* Copies all figures to the session. */
 void figures_publish(void);
+
+/* The same without a system call, in any thread: the few that need a lock stay as they were. */
+void figures_publish_counts(void);
 
 /* What is counted now was the parent's: a child's events begin at 0. */
 void figures_inherit(void);

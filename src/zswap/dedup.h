@@ -74,7 +74,7 @@ uint64_t *dedup_word_of_owner(struct zswap *z, uint64_t owner);
 /* Returns once no store visits the area, which was taken out of the table before. */
 void dedup_forget_area(struct zswap *z, uint32_t type);
 
-/* For zswap_get_stats. */
+/* For zswap_get_stats: what needs the lock. */
 void dedup_stats(struct zswap *z, struct zswap_stats *stats);
 
 /* For zswap_consistent: begin, one call for each entry that is a reference, and what of it all is in the pool. */

@@ -17,9 +17,7 @@ void dedup_stats(struct zswap *z, struct zswap_stats *stats)
     uint64_t cost = tables_bytes(t->references.live, t->shared.live);
     stats->shared_objects = t->shared.live;
     mutex_unlock(&t->lock);
-    stats->deduplicated_pages = counter_sum(z, COUNTER_DEDUPLICATED);
     stats->deduplicated_bytes = not_stored > cost ? not_stored - cost : 0;
-    stats->dedup_collisions = counter_sum(z, COUNTER_COLLISIONS);
 }
 
 static bool equal(const char *what, uint64_t number, uint64_t counted, uint64_t found)

@@ -241,7 +241,7 @@ size_t device_slots(uint64_t word, enum zswap_writeback mode)
     return record_slots(entry_bytes(word));
 }
 
-void zswap_get_stats(struct zswap *z, struct zswap_stats *stats)
+void zswap_get_counts(struct zswap *z, struct zswap_stats *stats)
 {
     *stats = (struct zswap_stats){
         .stored_pages = counter_sum(z, COUNTER_STORED),
@@ -250,7 +250,6 @@ void zswap_get_stats(struct zswap *z, struct zswap_stats *stats)
         .pool_total_size = z->pool->ops->total_size(z->pool),
         .pool_payload = counter_sum(z, COUNTER_PAYLOAD),
         .device_pages = counter_sum(z, COUNTER_ON_DEVICE),
-        .device_bytes = z->device ? swap_map_used(&z->map) * SLOT_BYTES : 0,
         .written_back_pages = counter_sum(z, COUNTER_WRITTEN_BACK),
         .written_back_bytes = counter_sum(z, COUNTER_WRITTEN_BACK_BYTES),
         .duplicate_entry = counter_sum(z, COUNTER_DUPLICATE),
@@ -278,7 +277,15 @@ void zswap_get_stats(struct zswap *z, struct zswap_stats *stats)
         .compactions_vain = counter_sum(z, COUNTER_COMPACTIONS_VAIN),
         .pages_compacted = counter_sum(z, COUNTER_PAGES_COMPACTED),
         .objects_moved = counter_sum(z, COUNTER_OBJECTS_MOVED),
+        .deduplicated_pages = counter_sum(z, COUNTER_DEDUPLICATED),
+        .dedup_collisions = counter_sum(z, COUNTER_COLLISIONS),
     };
+}
+
+void zswap_get_stats(struct zswap *z, struct zswap_stats *stats)
+{
+    zswap_get_counts(z, stats);
+    stats->device_bytes = z->device ? swap_map_used(&z->map) * SLOT_BYTES : 0;
     if (z->dedup) {
         dedup_stats(z, stats);
     }

@@ -166,6 +166,10 @@ void zswap_rest(struct zswap *zswap, bool for_certain);
 
 void zswap_get_stats(struct zswap *zswap, struct zswap_stats *stats);
 
+/* The same but for what needs a lock, which is 0: device_bytes, shared_objects, deduplicated_bytes. No system call, in any
+ * thread. */
+void zswap_get_counts(struct zswap *zswap, struct zswap_stats *stats);
+
 /* Gives back memory that the pool keeps in reserve, and that of index pages whose entries have left one by one; and
  * then compacts the pool. The last two a step of bounded length. Bytes. */
 size_t zswap_trim(struct zswap *zswap);

@@ -205,5 +205,8 @@ int main(int argc, char *argv[])
         be_busy();
         return 0;
     }
+    if (name && !strcmp(name, "sandboxed")) {
+        end_sandboxed();
+    }
     return run(name) ? 0 : 2;
 }

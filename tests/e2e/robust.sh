@@ -57,6 +57,13 @@ for swap in file none; do
     check "the table of calls has all that runtime threads make ($swap)" managed --swap "$swap" "$PROGRAMS/traced" "$PROGRAMS/robust" busy
 done
 
+# ---- the last figures of a program that may call nothing any more: each of its 5632 pages was touched just before its end
+
+sandboxed_figures() {
+    managed --stats "$work/figures" "$PROGRAMS/robust" sandboxed && more_than "$work/figures" zero_fills 5631
+}
+check 'the figures of a sandboxed program' sandboxed_figures
+
 # ---- a process whose only thread ends by exit(2), where there never was a /proc: it takes half a minute
 
 exit_without_proc() {

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -252,6 +253,138 @@ static void test_seccomp_kills_last_thread(void)
     work();
 }
 
+/* ---- sandboxes in which nothing is allowed but to end */
+
+static long install_by_prctl(const struct sock_fprog *program)
+{
+    return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0);
+}
+
+static long install_by_number(const struct sock_fprog *program)
+{
+    return syscall(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0);
+}
+
+static long install_by_seccomp(const struct sock_fprog *program)
+{
+    return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, program);
+}
+
+static void exit_group_by_number(int status)
+{
+    syscall(SYS_exit_group, status);
+}
+
+static void exit_last_thread(int status)
+{
+    syscall(SYS_exit, status);
+}
+
+static struct {
+    long (*install)(const struct sock_fprog *program);
+    void (*end)(int status);
+    uint32_t action;
+} sandbox;
+
+static void enter_sandbox(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit, 2, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, sandbox.action),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = sizeof filter / sizeof filter[0], .filter = filter};
+    MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    MUST(sandbox.install(&program) == 0);
+}
+
+static void end_in_sandbox(void)
+{
+    enter_sandbox();
+    work();
+    sandbox.end(7);
+}
+
+static void *exit_in_sandbox(void *argument)
+{
+    enter_sandbox();
+    return exit_by_number(argument);
+}
+
+static void end_after_a_thread_in_sandbox(void)
+{
+    MUST(pthread_join(start(exit_in_sandbox, 5), NULL) == 0);
+    exit_last_thread(6);
+}
+
+static void test_seccomp_sandbox(void)
+{
+    static long (*const installs[])(const struct sock_fprog *) = {install_by_prctl, install_by_number,
+                                                                  install_by_seccomp};
+    static void (*const ends[])(int) = {exit, _exit, exit_group_by_number, exit_last_thread};
+    begin();
+    for (size_t i = 0; i < sizeof installs / sizeof installs[0]; i++) {
+        for (size_t j = 0; j < sizeof ends / sizeof ends[0]; j++) {
+            sandbox.install = installs[i];
+            sandbox.end = ends[j];
+            sandbox.action = j % 2 ? SECCOMP_RET_KILL_PROCESS : SECCOMP_RET_KILL_THREAD;
+            must_end_with(end_in_sandbox, EXITED(7));
+        }
+    }
+    must_end_with(end_after_a_thread_in_sandbox, EXITED(6));
+    work();
+}
+
+static void enter_strict_mode(void)
+{
+    MUST(prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT, 0, 0, 0) == 0);
+}
+
+static void end_in_strict_mode(void)
+{
+    enter_strict_mode();
+    work();
+    exit_last_thread(7);
+}
+
+static void end_in_strict_mode_by_seccomp(void)
+{
+    MUST(syscall(SYS_seccomp, SECCOMP_SET_MODE_STRICT, 0, NULL) == 0);
+    exit_last_thread(8);
+}
+
+/* As libc ends a process: by a call that strict mode has not. */
+static void die_in_strict_mode(void)
+{
+    enter_strict_mode();
+    _exit(7);
+}
+
+static void test_seccomp_strict(void)
+{
+    begin();
+    must_end_with(end_in_strict_mode, EXITED(7));
+    must_end_with(end_in_strict_mode_by_seccomp, EXITED(8));
+    must_end_with(die_in_strict_mode, SIGKILL);
+    work();
+}
+
+/* Its memory is touched for the first time when no call is allowed any more; in an order that makes each page a fault. */
+#define STRIDE 1237
+void end_sandboxed(void)
+{
+    sandbox.install = install_by_prctl;
+    sandbox.action = SECCOMP_RET_KILL_PROCESS;
+    char *at = map(BYTES);
+    enter_sandbox();
+    for (size_t i = 0; i < PAGES; i++) {
+        at[i * STRIDE % PAGES * PAGE] = 1;
+    }
+    exit(0);
+}
+
 const struct robust_test robust_seccomp[] = {
     {"seccomp", test_seccomp},
     {"seccomp_late", test_seccomp_late},
@@ -265,5 +398,7 @@ const struct robust_test robust_seccomp[] = {
     {"seccomp_all_threads_killing", test_seccomp_all_threads_killing},
     {"seccomp_kills_thread", test_seccomp_kills_thread},
     {"seccomp_kills_last_thread", test_seccomp_kills_last_thread},
+    {"seccomp_sandbox", test_seccomp_sandbox},
+    {"seccomp_strict", test_seccomp_strict},
     {NULL, NULL},
 };
