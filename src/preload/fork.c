@@ -171,7 +171,7 @@ static long fork_held(void *argument)
     struct trapped_clone *q = argument;
     struct clone_results results;
     int sockets[2];
-    long error = clone_prepare(q, &results);
+    long error = mailbox_is_served() ? clone_prepare(q, &results) : -EAGAIN;
     if (error) {
         return error;
     }

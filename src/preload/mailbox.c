@@ -27,7 +27,8 @@
 #include "base/futex.h"
 #include "base/sys.h"
 
-#define BURST_MS 2 /* for so long the other word's news may have to wait */
+#define LOOK_MS 1000 /* how often who waits for an answer looks whether anybody is left to give it */
+#define BURST_MS 2   /* for so long the other word's news may have to wait */
 
 #define ALL_TAKEN (~0u >> 1)
 #define ROOT_SLEEPS (1u << MAILBOX_REQUESTS)
@@ -48,6 +49,19 @@ static struct {
     uint32_t asked;
     struct request requests[MAILBOX_REQUESTS];
 } mailbox;
+
+static const struct membership
+    *server; /* NULL: somebody serves as long as anybody asks. Written before who asks runs */
+
+void mailbox_set_server(const struct membership *member)
+{
+    server = member;
+}
+
+bool mailbox_is_served(void)
+{
+    return !server || member_is_alive(server->table, server->index, server->generation);
+}
 
 static unsigned take_slot(void)
 {
@@ -88,23 +102,31 @@ unsigned mailbox_post(mailbox_function function, const void *argument, size_t by
     return slot;
 }
 
-static void await_answer(struct request *r)
+/* False: there will be none. */
+static bool await_answer(struct request *r)
 {
     uint32_t seen = NOT_ANSWERED;
     /* Acquire, in either case: the result was written before. */
     if (atomic_cas_acq_rel(&r->answered, &seen, ASKER_SLEEPS)) {
         while (atomic_read_acquire(&r->answered) != ANSWERED) {
-            futex_wait(&r->answered, ASKER_SLEEPS, -1);
+            futex_wait(&r->answered, ASKER_SLEEPS, LOOK_MS);
+            /* In this order, as an answer may have been the last thing. */
+            if (!mailbox_is_served() && atomic_read_acquire(&r->answered) != ANSWERED) {
+                return false;
+            }
         }
     }
+    return true;
 }
 
 long mailbox_wait(unsigned number, void *argument, size_t bytes)
 {
     struct request *r = &mailbox.requests[number];
-    await_answer(r);
-    long result = r->result;
-    memcpy(argument, r->argument, min_size(bytes, MAILBOX_ARGUMENT_MAX));
+    bool answered = await_answer(r);
+    long result = answered ? r->result : -ENOMEM;
+    if (answered) {
+        memcpy(argument, r->argument, min_size(bytes, MAILBOX_ARGUMENT_MAX));
+    }
     give_back_slot(number);
     return result;
 }
@@ -114,6 +136,9 @@ long mailbox_call(mailbox_function function, void *argument, size_t bytes)
 {
     if (bytes > MAILBOX_ARGUMENT_MAX) {
         return -EINVAL;
+    }
+    if (!mailbox_is_served()) {
+        return -ENOMEM;
     }
     uint64_t all = ~0ull, old;
     long unblocked = sys_call6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&old, sizeof all, 0, 0);

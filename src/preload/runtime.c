@@ -161,6 +161,7 @@ static int join_some_session(struct message *message)
 __attribute__((noreturn)) static void serve(struct start *s)
 {
     tree_settle();
+    mailbox_set_server(&runtime.self);
     atomic_set_relaxed(&runtime.process->device_family, runtime.device_family);
     atomic_set_relaxed(&runtime.process->managed, 1);
     figures_publish();
@@ -338,7 +339,7 @@ bool runtime_answers_caller(void)
 static bool may_publish_counts(void)
 {
     return atomic_read_acquire(&runtime.state) == RUNTIME_ON && !runtime_thread_is_self() &&
-           member_is_alive(runtime.self.table, runtime.self.index, runtime.self.generation);
+           mailbox_is_served();
 }
 
 void runtime_publish_figures(void)

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -149,11 +150,64 @@ static void test_unmap_all(void)
     work_everywhere();
 }
 
+/* ---- a child by vfork that goes on after its parent, whose memory it has */
+
+static int says[2], goes[2]; /* pipes */
+
+static void *end_process(void *nothing)
+{
+    char byte;
+    MUST(read(goes[0], &byte, 1) == 1);
+    _exit(0);
+    return nothing;
+}
+
+/* It may get no memory any more, but does not wait for ever. */
+static void be_orphan(pid_t parent)
+{
+    pid_t self = getpid();
+    if (write(says[1], &self, sizeof self) != sizeof self || write(goes[1], "", 1) != 1) {
+        _exit(1);
+    }
+    while (getppid() == parent) {
+        usleep(1000);
+    }
+    void *at = mmap(NULL, BYTES, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    munmap(memory, PAGE);
+    _exit(write(says[1], &at, sizeof at) != sizeof at);
+}
+
+static void leave_orphan(void)
+{
+    pid_t parent = getpid();
+    start(end_process, 0);
+    if (vfork() == 0) {
+        be_orphan(parent);
+    }
+}
+
+static void test_vfork_orphan(void)
+{
+    pid_t orphan;
+    void *at;
+    begin();
+    MUST(pipe(says) == 0 && pipe(goes) == 0);
+    must_end_with(leave_orphan, EXITED(0));
+    MUST(read(says[0], &orphan, sizeof orphan) == sizeof orphan);
+    int said = poll(&(struct pollfd){.fd = says[0], .events = POLLIN}, 1, 60 * 1000);
+    if (said != 1) {
+        kill(orphan, SIGKILL);
+    }
+    MUST(said == 1 && read(says[0], &at, sizeof at) == sizeof at);
+    work();
+}
+
 const struct robust_test robust_forks[] = {
     {"raw_fork", test_raw_fork},
     {"bad_clone_pointers", test_bad_clone_pointers},
     {"clone_results_in_memory", test_clone_results_in_memory},
     {"clone_wrapper", test_clone_wrapper},
     {"unmap_all", test_unmap_all},
+    {"vfork_orphan", test_vfork_orphan},
     {NULL, NULL},
 };

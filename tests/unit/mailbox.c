@@ -81,6 +81,45 @@ TEST(the_caller_may_do_something_meanwhile)
     CHECK_EQUAL(sum.result, 3);
 }
 
+static struct member_table table; /* nobody lives in it */
+
+static void *ask_once(void *result)
+{
+    struct sum sum = {.a = 40, .b = 2};
+    *(long *)result = mailbox_call(add, &sum, sizeof sum);
+    return NULL;
+}
+
+TEST(where_nobody_serves_any_more_nobody_waits)
+{
+    const struct membership self = {.table = &table, .index = 3, .generation = 1};
+    uint32_t *life = &table.members[self.index].threads[0];
+    long result = 0;
+    mailbox_set_server(&self);
+    CHECK(!mailbox_is_served());
+    ask_once(&result);
+    CHECK_EQUAL(result, -ENOMEM);
+
+    /* dies while it is asked, or before */
+    table.members[self.index].generation = 1;
+    atomic_set_release(life, 1);
+    CHECK(mailbox_is_served());
+    pthread_t asker;
+    REQUIRE(pthread_create(&asker, NULL, ask_once, &result) == 0);
+    usleep(20 * 1000);
+    atomic_set_release(life, 0);
+    pthread_join(asker, NULL);
+    CHECK_EQUAL(result, -ENOMEM);
+
+    /* what was not answered is not in the way of others */
+    mailbox_set_server(NULL);
+    mailbox_fork_child();
+    pthread_t server = start_server();
+    ask_once(&result);
+    CHECK_EQUAL(result, 40);
+    stop_server(server);
+}
+
 static void *ask_often(void *start)
 {
     uint64_t wrong = 0;
@@ -160,6 +199,7 @@ int main(void)
     RUN(a_request_that_is_too_long_is_refused);
     RUN(serving_nothing_ends_with_the_time);
     RUN(the_caller_may_do_something_meanwhile);
+    RUN(where_nobody_serves_any_more_nobody_waits);
     RUN(more_threads_than_slots_all_get_their_own_answers);
     RUN(signal_handlers_may_ask_while_their_thread_waits);
     RUN(a_forked_child_begins_with_an_empty_mailbox);
