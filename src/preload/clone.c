@@ -24,7 +24,7 @@ static struct {
 
 /* What a child by itself cannot have: the parent's descriptors, another thread pointer, another stack. */
 #define FLAGS_NOT_SERVED (CLONE_FILES | CLONE_SETTLS | CLONE_THREAD | CLONE_SIGHAND)
-/* Made by us instead, or (VFORK) not at all: a child with memory of its own may run beside its parent. */
+/* Made by us instead. */
 #define FLAGS_OURS (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | CLONE_PARENT_SETTID | CLONE_VFORK)
 
 bool clone_read(struct trapped_clone *q)
@@ -53,6 +53,12 @@ bool clone_is_fork(const struct trapped_clone *q)
     default:
         return false;
     }
+}
+
+bool clone_is_vfork(const struct trapped_clone *q)
+{
+    uint64_t flags = q->number == SYS_clone3 ? q->clone3.flags : (uint64_t)q->arguments[0];
+    return q->number != SYS_fork && (flags & CLONE_VFORK);
 }
 
 static int results_of(uint64_t flags, uint64_t child_tid, uint64_t parent_tid, uint64_t pidfd,

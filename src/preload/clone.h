@@ -28,6 +28,9 @@ bool clone_read(struct trapped_clone *q);
 /* Does it make a process with memory of its own? Once it was read. */
 bool clone_is_fork(const struct trapped_clone *q);
 
+/* Does the parent wait until such a child has exec'ed or ended? Once it was read, before it is prepared. */
+bool clone_is_vfork(const struct trapped_clone *q);
+
 /* Makes the arguments such that the kernel needs no managed memory for the clone, and notes where its results are to go.
  * 0 or -errno. One clone at a time, from here to its delivery. */
 int clone_prepare(struct trapped_clone *q, struct clone_results *results);

@@ -171,7 +171,7 @@ static long move_above_all(int socket)
     return moved;
 }
 
-int descriptors_receive(int socket)
+int descriptors_receive(int socket, bool keep)
 {
     long above = move_above_all(socket);
     if (above < 0) {
@@ -185,6 +185,8 @@ int descriptors_receive(int socket)
             break;
         }
     }
-    sys_close((int)above);
+    if (!keep || above < DESCRIPTORS_MAX) {
+        sys_close((int)above);
+    }
     return error;
 }

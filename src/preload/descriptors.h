@@ -24,10 +24,11 @@ uint32_t descriptors_open(void);
 /*
  * Sends the calling thread's descriptors of `set`, with their numbers, through `socket`; does not block.
  * `descriptors_receive` makes them the only ones of its thread, under the same numbers (one that cannot
- * be sent, such as an io_uring, leaves a number that is occupied by nothing of use). 0 or -errno.
+ * be sent, such as an io_uring, leaves a number that is occupied by nothing of use). 0 or -errno. With `keep` the socket
+ * stays open, if the limit lets it, as long as the thread lives; where nothing is sent on.
  */
 int descriptors_send(int socket, uint32_t set);
-int descriptors_receive(int socket);
+int descriptors_receive(int socket, bool keep);
 
 struct raised_limit {
     bool raised;

@@ -31,6 +31,8 @@
  * them sees is a clone by an instruction of the program's own, or in a libc function that calls no handlers and is found past our
  * symbol: its child must exec.
  *
+ * With CLONE_VFORK (and no CLONE_VM) the parent's thread then waits for the end of the child's root thread: exec, or exit.
+ *
  * clone.c makes the clone's arguments such that the kernel needs no managed memory for it; interpose_fork.c has what the
  * program calls.
  */
@@ -131,9 +133,9 @@ static void report_to_parent(int socket, int error)
     sys_close(socket);
 }
 
-static long in_child(int socket, const struct clone_results *results)
+static long in_child(int socket, bool is_vfork, const struct clone_results *results)
 {
-    int error = runtime_fork_child(socket);
+    int error = runtime_fork_child(socket, is_vfork);
     report_to_parent(socket, error);
     if (error) {
         sys_call3(SYS_exit_group, FORK_CHILD_FAILED, 0, 0);
@@ -165,11 +167,18 @@ static long make_sockets(int sockets[2])
     return error;
 }
 
+struct fork_call {
+    struct trapped_clone clone;
+    int *vforked; /* CLONE_VFORK: for the socket whose other end the child has; NULL = it does not count */
+};
+
 /* On the private stack, all signals blocked. */
 static long fork_held(void *argument)
 {
-    struct trapped_clone *q = argument;
+    struct fork_call *call = argument;
+    struct trapped_clone *q = &call->clone;
     struct clone_results results;
+    bool is_vfork = call->vforked && clone_is_vfork(q);
     int sockets[2];
     long error = mailbox_is_served() ? clone_prepare(q, &results) : -EAGAIN;
     if (error) {
@@ -187,37 +196,56 @@ static long fork_held(void *argument)
     long pid = hold.error ? -EAGAIN : clone_make(q);
     if (pid == 0) {
         sys_close(sockets[1]);
-        long result = in_child(sockets[0], &results);
+        long result = in_child(sockets[0], is_vfork, &results);
         descriptors_restore_limit(&limit);
         return result;
     }
     sys_close(sockets[0]);
-    sys_close(sockets[1]);
     pid = in_parent(pid);
+    if (!is_vfork || pid < 0) {
+        sys_close(sockets[1]);
+    }
     set_phase(HOLD_OVER);
     mailbox_wait(number, &h, sizeof h);
     descriptors_restore_limit(&limit);
+    if (is_vfork && pid > 0) {
+        *call->vforked = sockets[1];
+    }
     clone_deliver_to_parent(&results, pid);
     return pid;
 }
 
 /* Six registers and clone3's structure fit the private stack's argument. */
-_Static_assert(sizeof(struct trapped_clone) <= PRIVATE_STACK_ARGUMENT_MAX,
-               "the clone goes to the private stack");
+_Static_assert(sizeof(struct fork_call) <= PRIVATE_STACK_ARGUMENT_MAX, "the clone goes to the private stack");
 
 long fork_perform(const struct trapped_clone *clone)
 {
-    return private_stack_call(fork_held, clone, sizeof *clone);
+    struct fork_call call = {.clone = *clone};
+    return private_stack_call(fork_held, &call, sizeof call);
+}
+
+/* The child's root thread has the other end, and with an exec, too, it ends. No memory is shared, so other forks go on. Another
+ * thread may have closed the socket, and the number be another file's: nothing is taken from that. */
+static void await_exec_or_end(int socket)
+{
+    char nothing;
+    while (sys_call6(SYS_recvfrom, socket, (long)&nothing, sizeof nothing, MSG_PEEK, 0, 0) == -EINTR) {
+    }
+    sys_close(socket);
 }
 
 /* A fork that is seen before it is made. */
 static long fork_untrapped(const struct trapped_clone *q)
 {
     uint64_t all = ~0ull, mask;
+    int vforked = -1;
+    struct fork_call call = {.clone = *q, .vforked = &vforked};
     sys_call6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&mask, sizeof mask, 0, 0);
-    long result = fork_perform(q);
+    long result = private_stack_call(fork_held, &call, sizeof call);
     if (result == 0) {
         trap_forget();
+    } else if (vforked >= 0) {
+        await_exec_or_end(vforked);
     }
     sys_call6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, 0, sizeof mask, 0, 0);
     return result;

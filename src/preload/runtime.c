@@ -45,6 +45,7 @@ struct runtime runtime = {.userfaultfd_device = -1};
 struct start {
     const struct run_options *options; /* NULL: in a forked child */
     int socket;                        /* in a forked child: the descriptors come from here */
+    bool keep_socket;
     bool is_descendant; /* a program that `uzswap run` started, or a child of it, has exec'ed this one */
     uint32_t done;      /* 1 once `error` is set; atomic, slept on */
     int error;
@@ -185,7 +186,7 @@ static void root_main_of_child(void *argument)
 {
     struct start *s = argument;
     int error = join_session();
-    error = error ? error : descriptors_receive(s->socket);
+    error = error ? error : descriptors_receive(s->socket, s->keep_socket);
     error = error ? error : layers_fork_child();
     if (!error) {
         figures_inherit();
@@ -354,13 +355,14 @@ void runtime_publish_figures(void)
     }
 }
 
-int runtime_fork_child(int socket)
+int runtime_fork_child(int socket, bool keep)
 {
     mailbox_fork_child();
     tree_fork_child();
     last_thread_fork_child();
     runtime_thread_fork_child();
     start.socket = socket;
+    start.keep_socket = keep;
     return start_root(root_main_of_child);
 }
 

@@ -91,9 +91,9 @@ void runtime_publish_figures(void);
 
 /*
  * In a forked child, on its only thread and a private stack: gives the process a runtime of its own. `socket` brings
- * the descriptors of the parent's root thread (descriptors.h). 0 or -errno.
+ * the descriptors of the parent's root thread (descriptors.h), and with `keep` the root thread keeps it. 0 or -errno.
  */
-int runtime_fork_child(int socket);
+int runtime_fork_child(int socket, bool keep);
 
 /* ---- layers.c; in the root thread */
 

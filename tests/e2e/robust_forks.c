@@ -13,6 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+static int says[2], goes[2]; /* pipes, each of one test */
+
 static void raw_child(long pid)
 {
     if (pid == 0) {
@@ -150,9 +152,59 @@ static void test_unmap_all(void)
     work_everywhere();
 }
 
-/* ---- a child by vfork that goes on after its parent, whose memory it has */
+/* ---- CLONE_VFORK without CLONE_VM: the parent waits until the child ends, or execs */
 
-static int says[2], goes[2]; /* pipes */
+static volatile int *ended; /* shared */
+
+static int end_late(void *nothing)
+{
+    (void)nothing;
+    usleep(200 * 1000);
+    *ended = 1;
+    return 0;
+}
+
+/* cat ends when the pipe is closed, which the parent does later. */
+static int exec_late(void *nothing)
+{
+    (void)nothing;
+    MUST(dup2(goes[0], STDIN_FILENO) == STDIN_FILENO && close(goes[1]) == 0);
+    end_late(NULL);
+    execl("/bin/cat", "cat", NULL);
+    return 1;
+}
+
+static void vfork_by_clone(int (*run)(void *))
+{
+    *ended = 0;
+    pid_t pid = clone(run, (char *)map(64 * PAGE) + 64 * PAGE, CLONE_VFORK | SIGCHLD, NULL);
+    MUST(pid > 0 && *ended);
+    if (run == exec_late) {
+        MUST(close(goes[1]) == 0);
+    }
+    must_end_well(pid);
+}
+
+static void test_clone_vfork(void)
+{
+    begin();
+    ended = mmap(NULL, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    MUST(ended != MAP_FAILED && pipe(goes) == 0);
+    vfork_by_clone(end_late);
+    vfork_by_clone(exec_late);
+    struct clone_args arguments = {.exit_signal = SIGCHLD, .flags = CLONE_VFORK};
+    *ended = 0;
+    long pid = syscall(SYS_clone3, &arguments, sizeof arguments);
+    if (pid == 0) {
+        end_late(NULL);
+        _exit(0);
+    }
+    MUST(*ended);
+    must_end_well((pid_t)pid);
+    work_everywhere();
+}
+
+/* ---- a child by vfork that goes on after its parent, whose memory it has */
 
 static void *end_process(void *nothing)
 {
@@ -208,6 +260,7 @@ const struct robust_test robust_forks[] = {
     {"clone_results_in_memory", test_clone_results_in_memory},
     {"clone_wrapper", test_clone_wrapper},
     {"unmap_all", test_unmap_all},
+    {"clone_vfork", test_clone_vfork},
     {"vfork_orphan", test_vfork_orphan},
     {NULL, NULL},
 };
