@@ -76,12 +76,15 @@ static void forget_range(struct region *r, uint64_t first, uint64_t count)
     zswap_invalidate_range(r->zswap, r->type, first, count);
 }
 
-static bool has_content(struct region *r, uint64_t first, uint64_t end)
+/* Is any page of [first, end) out, or, if they are asked for, too, resident? */
+static bool has_any(struct region *r, uint64_t first, uint64_t end, bool resident_too)
 {
     struct piece piece;
     for (uint64_t page = first; next_piece(r, &page, end, &piece);) {
         struct cluster *cluster = region_cluster(r, piece.number);
-        if ((atomic_read_relaxed(&cluster->resident) | atomic_read_relaxed(&cluster->out)) & piece.mask) {
+        uint64_t pages = atomic_read_relaxed(&cluster->out);
+        pages |= resident_too ? atomic_read_relaxed(&cluster->resident) : 0;
+        if (pages & piece.mask) {
             return true;
         }
     }
@@ -96,7 +99,7 @@ int region_discard(struct region *r, void *at, size_t bytes)
     }
     rwlock_write_lock(&r->layout);
     int error = 0;
-    if (has_content(r, first, first + count)) {
+    if (has_any(r, first, first + count, true)) {
         error = sys_madvise(at, bytes, MADV_DONTNEED);
         if (!error) { /* else (locked memory, above all) the content stays */
             forget_range(r, first, count);
@@ -367,24 +370,13 @@ static int bring_range_back(struct region *r, uint64_t first, uint64_t end, void
     return 0;
 }
 
-static bool any_is_out(struct region *r, uint64_t first, uint64_t end)
-{
-    struct piece piece;
-    for (uint64_t page = first; next_piece(r, &page, end, &piece);) {
-        if (atomic_read_relaxed(&region_cluster(r, piece.number)->out) & piece.mask) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Every fork comes here, and nearly always finds all of it in the program: it maps nothing then. */
 void region_bring_back(struct region *r, const void *at, size_t bytes)
 {
     uint64_t first, count;
     char *from = (char *)((uintptr_t)at & ~(uintptr_t)(PAGE_BYTES - 1));
     size_t whole = round_up((size_t)((const char *)at + bytes - from), PAGE_BYTES);
-    if (!pages_of(r, from, whole, &first, &count) || !any_is_out(r, first, first + count)) {
+    if (!pages_of(r, from, whole, &first, &count) || !has_any(r, first, first + count, false)) {
         return;
     }
     void *buffer = memory_map(r->memory, PAGE_BYTES, ACCOUNT_TABLES);
