@@ -27,6 +27,7 @@
 
 static struct {
     int status;         /* of the last exit */
+    bool leader_seen;   /* it was known to live */
     bool leader_leaves; /* one was the leader's */
     bool after_leader;  /* the leader had ended before it, or that was its end */
     uint64_t due_ms;    /* when to look; the end of time = at the tick */
@@ -40,12 +41,15 @@ static struct {
 #define NOTED 0x100u
 static uint32_t noted;
 
-/* The robust list that libc gives to a thread goes when the thread ends. False: not known to live. */
+/* The robust list that libc gives to a thread goes when the thread ends. False: not known to live. One that was made by number has
+ * none. */
 static bool leader_lives(void)
 {
     void *head = NULL;
     size_t bytes;
-    return !sys_call3(SYS_get_robust_list, runtime.pid, (long)&head, (long)&bytes) && head;
+    bool lives = !sys_call3(SYS_get_robust_list, runtime.pid, (long)&head, (long)&bytes) && head;
+    last.leader_seen |= lives;
+    return lives;
 }
 
 /* ---- with /proc */
@@ -148,9 +152,13 @@ static bool is_programs(int tid)
            !runtime_thread_has_tid(tid);
 }
 
+/* The leader cannot be found so: as a zombie, too, it answers. */
 static bool sweep_has_nobody(void)
 {
     int end = last.swept + TIDS_AT_A_TIME;
+    if (!last.leader_seen && !last.leader_leaves) {
+        return false;
+    }
     while (last.swept < end) {
         if (is_programs(++last.swept)) {
             last.witness = last.swept;
