@@ -205,14 +205,26 @@ static bool is_inside(const struct arena *arena, const char *at, size_t bytes)
     return at >= arena->base && bytes <= arena->bytes && (size_t)(at - arena->base) <= arena->bytes - bytes;
 }
 
-/* A new range that mmap makes. */
+static uint64_t free_pages_of(const struct arena *arena, struct span s)
+{
+    uint64_t pages = 0;
+    FOR_PARTS(arena, s, r)
+    {
+        pages += is_hole(r) ? r.pages : 0;
+    }
+    return pages;
+}
+
+/* A new range that mmap makes, in place of what is there. As with the kernel that stays if the limits are in the way. */
 static long map_at(struct arena *arena, struct arena_request *q, struct span s)
 {
-    int flags = arena_may_grow(arena, s.end - s.first)
-                    ? arena_flags_of_new(arena, s.end - s.first, q->protection)
-                    : -ENOMEM;
+    if (!arena_may_grow(arena, free_pages_of(arena, s))) {
+        return -ENOMEM;
+    }
+    int flags = arena_flags_of_new(arena, s.end - s.first, q->protection);
+    int error = flags < 0 ? flags : is_free(arena, s) ? 0 : arena_unmap(arena, s);
     q->bring_in = flags > 0 && !(flags & RANGE_LOCKED_ON_FAULT);
-    return flags < 0 ? flags : arena_give_out(arena, s, q->protection, flags);
+    return error ? error : arena_give_out(arena, s, q->protection, flags);
 }
 
 static long map_anywhere(struct arena *arena, struct arena_request *q)
@@ -233,8 +245,7 @@ static long map_fixed(struct arena *arena, struct arena_request *q)
     if (q->operation == ARENA_MAP_NOREPLACE && !is_free(arena, s)) {
         return -EEXIST;
     }
-    int error = arena_unmap(arena, s);
-    return error ? error : map_at(arena, q, s);
+    return map_at(arena, q, s);
 }
 
 /* What is made accessible under mlockall(MCL_FUTURE) is locked from then on. */

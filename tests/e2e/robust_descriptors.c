@@ -282,6 +282,13 @@ static void map_under_limit(void)
         MUST(munmap(at, LIMIT_AS / 4) == 0);
         MUST(mmap(NULL, LIMIT_AS, RW, kinds[i] | MAP_NORESERVE, -1, 0) == MAP_FAILED && errno == ENOMEM);
     }
+    char *at = map(LIMIT_AS / 4);
+    at[PAGE] = 1;
+    MUST(mmap(at, 2 * LIMIT_AS, RW, PRIVATE | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED &&
+         errno == ENOMEM);
+    MUST(at[PAGE] == 1);
+    MUST(mmap(at, LIMIT_AS / 4, RW, PRIVATE | MAP_NORESERVE | MAP_FIXED, -1, 0) == at && at[PAGE] == 0);
+    MUST(munmap(at, LIMIT_AS / 4) == 0);
     MUST(pthread_create(&thread, NULL, do_nothing, NULL) == 0 && pthread_join(thread, NULL) == 0);
 }
 
