@@ -41,12 +41,12 @@ int descriptors_begin(void)
     return fd < 0 ? fd : 0;
 }
 
-int descriptor_of_process(int id, int fd)
+int descriptor_of_thread(int process, int thread, int fd)
 {
-    /* By thread where the kernel can: the main thread may have ended, or have another table. */
-    long pidfd = sys_call3(SYS_pidfd_open, id, PIDFD_THREAD, 0);
+    /* By thread where the kernel can (Linux 6.9): the main thread may have ended, or have another table. */
+    long pidfd = sys_call3(SYS_pidfd_open, thread, PIDFD_THREAD, 0);
     if (pidfd < 0) {
-        pidfd = sys_call3(SYS_pidfd_open, id, 0, 0);
+        pidfd = sys_call3(SYS_pidfd_open, process, 0, 0);
     }
     if (pidfd < 0) {
         return (int)pidfd;

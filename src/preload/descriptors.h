@@ -14,9 +14,9 @@
  * no message of ours is ever written to a descriptor of another kind. 0 or -errno. */
 int descriptors_begin(void);
 
-/* A duplicate of descriptor `fd` of the process, or thread, `id` in the calling thread's table; or -errno. Needs no
- * privilege within a process. */
-int descriptor_of_process(int id, int fd);
+/* A duplicate of descriptor `fd` of a thread of the process in the calling thread's table; or -errno. Needs no privilege
+ * within a process. */
+int descriptor_of_thread(int process, int thread, int fd);
 
 /* The calling thread's descriptors, one bit a number (there are never as many as 32). */
 uint32_t descriptors_open(void);

@@ -39,8 +39,10 @@
 #include "preload/fork.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "base/futex.h"
@@ -52,17 +54,18 @@
 #include "preload/syscall_trap.h"
 #include "preload/tree.h"
 
-enum { HOLD_ASKED, HOLD_STANDING, HOLD_REPORTED, HOLD_OVER };
+enum { HOLD_ASKED, HOLD_STANDING, HOLD_MADE, HOLD_REPORTED, HOLD_OVER };
 
 /* One fork at a time comes here: the private stack's lock is held. */
 static struct {
     uint32_t phase; /* atomic, slept on */
     int error;      /* set before STANDING; then the child's, before REPORTED */
+    long pid;       /* what the clone answers; set before MADE */
 } hold;
 
 struct hold_request {
-    int thread; /* who forks, */
-    int socket; /* and the number of its socket there */
+    int process, thread; /* who forks, */
+    int socket;          /* and the number of its socket there */
     const char *thread_pointer;
 };
 
@@ -82,15 +85,22 @@ static void await_phase(uint32_t phase)
     }
 }
 
-/* Waits until the child has its runtime, or has ended, or could not be made: the other end of the socket is closed then. By the
- * root thread's own descriptor: other threads of the program may close theirs meanwhile. 0 if it has its runtime. */
-static int take_report(int socket)
+/* Waits until the child has its runtime, or has ended: that the socket's other end is closed tells it only where no other child of
+ * this process has a copy until its exec (vfork), which may wait for us. By the root thread's own descriptor: other threads of the
+ * program may close theirs meanwhile. 0 if it has its runtime. */
+static int take_report(int socket, long child)
 {
     int error = 0;
-    long n;
-    do {
+    long pidfd = sys_call3(SYS_pidfd_open, child, 0, 0), n = 0;
+    struct pollfd ready[2] = {{.fd = socket, .events = POLLIN}, {.fd = (int)pidfd, .events = POLLIN}};
+    while (pidfd >= 0 && sys_call6(SYS_ppoll, (long)ready, 2, 0, 0, 0, 0) <= 0) {
+    }
+    if (pidfd < 0 || ready[0].revents) {
         n = sys_read(socket, &error, sizeof error);
-    } while (n == -EINTR);
+    }
+    if (pidfd >= 0) {
+        sys_close((int)pidfd);
+    }
     return n == sizeof error ? error : -EIO;
 }
 
@@ -98,7 +108,7 @@ static int take_report(int socket)
 static long hold_still(void *argument)
 {
     const struct hold_request *q = argument;
-    int socket = descriptor_of_process(q->thread, q->socket);
+    int socket = descriptor_of_thread(q->process, q->thread, q->socket);
     hold.error = socket < 0 ? socket : descriptors_send(socket, runtime.inherited_descriptors);
     bool good = !hold.error;
     if (good) {
@@ -107,8 +117,9 @@ static long hold_still(void *argument)
         tree_fork_prepare(q->thread_pointer);
     }
     set_phase(HOLD_STANDING);
-    if (good) {
-        hold.error = take_report(socket);
+    await_phase(HOLD_MADE);
+    if (hold.pid > 0) {
+        hold.error = take_report(socket, hold.pid);
     }
     if (socket >= 0) {
         sys_close(socket);
@@ -147,6 +158,8 @@ static long in_child(int socket, bool is_vfork, const struct clone_results *resu
 /* The result of fork. */
 static long in_parent(long pid)
 {
+    hold.pid = pid;
+    set_phase(HOLD_MADE);
     await_phase(HOLD_REPORTED);
     if (pid > 0 && hold.error) {
         sys_call6(SYS_wait4, pid, 0, __WALL, 0, 0, 0);
@@ -188,8 +201,10 @@ static long fork_held(void *argument)
         return -EAGAIN;
     }
     struct raised_limit limit = descriptors_raise_limit(false);
-    struct hold_request h = {
-        .thread = sys_gettid(), .socket = sockets[1], .thread_pointer = __builtin_thread_pointer()};
+    struct hold_request h = {.process = (int)sys_call3(SYS_getpid, 0, 0, 0),
+                             .thread = sys_gettid(),
+                             .socket = sockets[1],
+                             .thread_pointer = __builtin_thread_pointer()};
     hold.phase = HOLD_ASKED;
     unsigned number = mailbox_post(hold_still, &h, sizeof h);
     await_phase(HOLD_STANDING);
@@ -225,13 +240,18 @@ long fork_perform(const struct trapped_clone *clone)
 }
 
 /* The child's root thread has the other end, and with an exec, too, it ends. No memory is shared, so other forks go on. Another
- * thread may have closed the socket, and the number be another file's: nothing is taken from that. */
+ * thread may close the socket meanwhile, and the number become another file's: nothing is taken from that, and it stays. */
 static void await_exec_or_end(int socket)
 {
     char nothing;
+    struct stat before = {0}, now = {0};
+    sys_call3(SYS_fstat, socket, (long)&before, 0);
     while (sys_call6(SYS_recvfrom, socket, (long)&nothing, sizeof nothing, MSG_PEEK, 0, 0) == -EINTR) {
     }
-    sys_close(socket);
+    if (!sys_call3(SYS_fstat, socket, (long)&now, 0) && now.st_dev == before.st_dev &&
+        now.st_ino == before.st_ino) {
+        sys_close(socket);
+    }
 }
 
 /* A fork that is seen before it is made. */

@@ -42,7 +42,8 @@ void message_write(const struct message *m)
 
 void message_write_to_program(const struct message *m)
 {
-    int fd = descriptor_of_process((int)sys_call3(SYS_getpid, 0, 0, 0), STDERR_FILENO);
+    int process = (int)sys_call3(SYS_getpid, 0, 0, 0);
+    int fd = descriptor_of_thread(process, process, STDERR_FILENO);
     if (fd < 0) {
         return;
     }

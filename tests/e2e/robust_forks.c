@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -254,6 +255,36 @@ static void test_vfork_orphan(void)
     work();
 }
 
+/* ---- forks that fail, beside children of another thread that touch what is not there, and have all descriptors until they end */
+
+static volatile bool enough;
+
+static void *vfork_and_touch(void *argument)
+{
+    volatile char *fresh = map(BYTES);
+    for (size_t page = 0; !enough; page++) {
+        pid_t pid = vfork();
+        if (pid == 0) {
+            fresh[page % PAGES * PAGE] = 1;
+            _exit(0);
+        }
+        must_end_well(pid);
+    }
+    return argument;
+}
+
+static void test_forks_fail_beside_vfork(void)
+{
+    begin();
+    pthread_t thread = start(vfork_and_touch, 0);
+    for (int i = 0; i < 500; i++) {
+        MUST(syscall(SYS_clone, CLONE_NEWNS | CLONE_FS | SIGCHLD, 0, 0, 0, 0) == -1 && errno == EINVAL);
+    }
+    enough = true;
+    MUST(pthread_join(thread, NULL) == 0);
+    work_everywhere();
+}
+
 const struct robust_test robust_forks[] = {
     {"raw_fork", test_raw_fork},
     {"bad_clone_pointers", test_bad_clone_pointers},
@@ -262,5 +293,6 @@ const struct robust_test robust_forks[] = {
     {"unmap_all", test_unmap_all},
     {"clone_vfork", test_clone_vfork},
     {"vfork_orphan", test_vfork_orphan},
+    {"forks_fail_beside_vfork", test_forks_fail_beside_vfork},
     {NULL, NULL},
 };

@@ -51,6 +51,45 @@ static void test_seccomp(void)
     work_where_fork_may_fail();
 }
 
+/* ---- before Linux 6.9, where pidfd_open knows processes only; for the runtime's threads, too */
+
+static void *fork_once(void *argument)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        work();
+        _exit(0);
+    }
+    must_end_well(pid);
+    return argument;
+}
+
+static void test_fork_of_a_thread(void)
+{
+    begin();
+    MUST(pthread_join(start(fork_once, 0), NULL) == 0);
+    work_everywhere();
+}
+
+static void test_fork_of_a_thread_without_pidfd_thread(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pidfd_open, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, O_EXCL /* PIDFD_THREAD */, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = sizeof filter / sizeof filter[0], .filter = filter};
+    MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    MUST(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    execl("/proc/self/exe", "robust", "fork_of_a_thread", NULL);
+    MUST(!"the program itself is there");
+}
+
+/* ---- */
+
 static void test_seccomp_late(void)
 {
     begin();
@@ -388,6 +427,8 @@ void end_sandboxed(void)
 const struct robust_test robust_seccomp[] = {
     {"seccomp", test_seccomp},
     {"seccomp_late", test_seccomp_late},
+    {"fork_of_a_thread", test_fork_of_a_thread},
+    {"fork_of_a_thread_without_pidfd_thread", test_fork_of_a_thread_without_pidfd_thread},
     {"seccomp_kills", test_seccomp_kills},
     {"seccomp_untrapped", test_seccomp_untrapped},
     {"seccomp_traps", test_seccomp_traps},
