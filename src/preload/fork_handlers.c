@@ -32,7 +32,9 @@ static __thread struct {
 
 static void prepare(void)
 {
-    around.is_ours = runtime_serves_caller() && !trap_is_armed() && !trap_arm(&around.trapped);
+    if (!trap_is_armed()) {
+        around.is_ours = runtime_serves_caller() && !trap_arm(&around.trapped);
+    }
 }
 
 static void disarm(void)

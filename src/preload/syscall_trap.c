@@ -60,7 +60,7 @@ static size_t text_bytes;
 /* The kernel reads it at each system call of an armed thread. */
 static __thread volatile char selector __attribute__((tls_model("initial-exec")));
 
-/* From trap_arm to trap_disarm; the dispatch ends before, at the clone. */
+/* From trap_arm to the clone, or where there is none to trap_disarm. */
 static __thread bool is_armed __attribute__((tls_model("initial-exec")));
 
 /* How many threads are inside trapped calls, and what SIGSYS did before the first. */
@@ -161,6 +161,7 @@ static long perform(ucontext_t *context, struct trapped_clone *q)
         return -EAGAIN; /* a thread, made by an atfork handler: it would come back on this handler's stack */
     }
     dispatch(0);
+    is_armed = false; /* a fork in an atfork handler is another one */
     return fork_perform(q);
 }
 
@@ -225,6 +226,7 @@ static void trap_fork_child(void)
 void trap_forget(void)
 {
     struct kernel_sigaction now = {0};
+    is_armed = false;
     mutex_init(&trap.lock, LOCK_RANK_LEAF);
     trap.users = 0;
     sys_call6(SYS_rt_sigaction, SIGSYS, 0, (long)&now, SIGSET_BYTES, 0, 0);

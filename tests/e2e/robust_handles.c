@@ -104,6 +104,64 @@ static void test_fork_by_handle_with_handlers(void)
     work();
 }
 
+/* Forks in handlers of others. */
+static struct {
+    fork_function *outer, *inner;
+    int place; /* before the fork, in the parent, in the child */
+    bool nested;
+} nest;
+
+static void fork_in_handler(int place)
+{
+    if (place != nest.place || nest.nested) {
+        return;
+    }
+    nest.nested = true;
+    pid_t pid = nest.inner();
+    if (pid == 0) {
+        _exit(wrong_pages() ? 1 : 0);
+    }
+    must_end_well(pid);
+    nest.nested = false;
+}
+
+static void fork_before(void)
+{
+    fork_in_handler(0);
+}
+
+static void fork_in_parent(void)
+{
+    fork_in_handler(1);
+}
+
+static void fork_in_child(void)
+{
+    fork_in_handler(2);
+}
+
+static void test_forks_in_handlers(void)
+{
+    fork_function *by[] = {fork, find("fork")};
+    begin();
+    struct signals before = signals_now();
+    MUST(pthread_atfork(fork_before, fork_in_parent, fork_in_child) == 0);
+    for (int i = 0; i < 12; i++) {
+        nest.outer = by[i % 2];
+        nest.inner = by[i / 2 % 2];
+        nest.place = i / 4;
+        pid_t pid = nest.outer();
+        if (pid == 0) {
+            MUST(are_now(&before));
+            _exit(wrong_pages() ? 1 : 0);
+        }
+        must_end_well(pid);
+        MUST(are_now(&before));
+    }
+    nest.place = -1;
+    work_everywhere();
+}
+
 static void test_others_by_handle(void)
 {
     int (*libc_forkpty)(int *, char *, const struct termios *, const struct winsize *) = find("forkpty");
@@ -217,6 +275,7 @@ static void test_deep_binding_elsewhere(void)
 const struct robust_test robust_handles[] = {
     {"fork_by_handle", test_fork_by_handle},
     {"fork_by_handle_with_handlers", test_fork_by_handle_with_handlers},
+    {"forks_in_handlers", test_forks_in_handlers},
     {"others_by_handle", test_others_by_handle},
     {"fork_by_handle_in_threads", test_fork_by_handle_in_threads},
     {"deep_binding", test_deep_binding},
