@@ -309,6 +309,22 @@ static long covers(struct arena *arena, struct span s)
     return locked;
 }
 
+/* Of a range that is the kernel's now: what only we knew. It cannot fail in a way that matters, as the range is cut off. */
+static void tell_kernel(struct arena *arena, struct range r)
+{
+    char *at = address_of(arena, r.first);
+    if (r.flags & RANGE_WIPED_BY_FORK) {
+        sys_madvise(at, bytes_of(r), MADV_WIPEONFORK);
+    }
+    if (r.flags & RANGE_NOT_FORKED) {
+        sys_madvise(at, bytes_of(r), MADV_DONTFORK);
+    }
+    if (r.flags & RANGE_LOCKED) {
+        region_unlock(arena->region, at, bytes_of(r));
+        arena_lock_foreign(at, bytes_of(r), r.flags);
+    }
+}
+
 long arena_hand_over(struct arena *arena, struct span s)
 {
     FOR_PARTS(arena, s, r)
@@ -321,9 +337,7 @@ long arena_hand_over(struct arena *arena, struct span s)
         if (error) {
             return error;
         }
-        if (r.flags & RANGE_LOCKED) {
-            region_unlock(arena->region, address_of(arena, r.first), bytes_of(r));
-        }
+        tell_kernel(arena, r);
         address_space_set(&arena->space, r.first, r.pages, RANGE_FOREIGN, 0);
     }
     return 0;

@@ -82,6 +82,9 @@ bool arena_may_lock(const struct arena *arena, uint64_t pages);
 /* Changes the flags of one part. The region knows of locks after it. 0 or -ENOMEM. */
 int arena_set_flags(struct arena *arena, struct range r, int flags);
 
+/* Locks a mapping of the kernel's that was a range with these flags. */
+void arena_lock_foreign(void *at, size_t bytes, int flags);
+
 long arena_lock(struct arena *arena, const struct arena_request *q);
 long arena_lock_all(struct arena *arena, const struct arena_request *q);
 long arena_unlock(struct arena *arena, struct span s);

@@ -30,6 +30,12 @@ int arena_flags_of_new(struct arena *arena, uint64_t pages, int protection)
     return arena_may_lock(arena, pages) ? arena->future_lock : -EAGAIN;
 }
 
+/* The program had it locked before, so no limit is in the way. */
+void arena_lock_foreign(void *at, size_t bytes, int flags)
+{
+    sys_call3(SYS_mlock2, (long)at, (long)bytes, flags & RANGE_LOCKED_ON_FAULT ? MLOCK_ONFAULT : 0);
+}
+
 int arena_set_flags(struct arena *arena, struct range r, int flags)
 {
     char *at = address_of(arena, r.first);

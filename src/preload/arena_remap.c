@@ -107,16 +107,21 @@ static long send(struct arena *arena, struct range r, size_t bytes, char *to)
         return error;
     }
     char *from = address_of(arena, r.first);
+    if (r.flags & RANGE_LOCKED) {
+        sys_call3(SYS_munlock, (long)from, (long)moved,
+                  0); /* MREMAP_DONTUNMAP would count it as locked twice */
+    }
     long at = sys_call6(SYS_mremap, (long)from, (long)moved, (long)moved,
                         MREMAP_MAYMOVE | MREMAP_DONTUNMAP | (to ? MREMAP_FIXED : 0), (long)to, 0);
-    if (sys_is_error(at)) {
-        return at;
-    }
-    long grown = grow_outside(at, moved, bytes, to);
-    if (sys_is_error(grown)) {
-        sys_call6(SYS_mremap, at, (long)moved, (long)moved, MREMAP_MAYMOVE | MREMAP_FIXED, (long)from, 0);
-    } else {
+    long grown = sys_is_error(at) ? at : grow_outside(at, moved, bytes, to);
+    bool leaves = !sys_is_error(grown);
+    if (leaves) {
         arena_unmap(arena, s);
+    } else if (!sys_is_error(at)) {
+        sys_call6(SYS_mremap, at, (long)moved, (long)moved, MREMAP_MAYMOVE | MREMAP_FIXED, (long)from, 0);
+    }
+    if (r.flags & RANGE_LOCKED) {
+        arena_lock_foreign(leaves ? (char *)grown : from, leaves ? bytes : moved, r.flags);
     }
     return grown;
 }

@@ -85,6 +85,7 @@ static const struct call {
     {"pkey_mprotect", SYS_pkey_mprotect, {0, 0, PROT_READ, -1}, DISPENSABLE},
     {"mlock2", SYS_mlock2, {0}, DISPENSABLE},
     {"munlock", SYS_munlock, {0}, DISPENSABLE},
+    {"msync", SYS_msync, {0, 0, MS_ASYNC}, DISPENSABLE},
 };
 
 bool filters_know(long number)

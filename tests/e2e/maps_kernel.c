@@ -87,6 +87,43 @@ TEST(fixed_buffers_that_are_moved_stay_what_the_program_sees)
     close(fd);
 }
 
+static size_t locked_kib(void)
+{
+    char line[256];
+    size_t kib = 0;
+    FILE *status = fopen("/proc/self/status", "r");
+    REQUIRE(status);
+    while (fgets(line, sizeof line, status) && sscanf(line, "VmLck: %zu kB", &kib) != 1) {
+    }
+    fclose(status);
+    return kib;
+}
+
+TEST(what_was_said_about_a_range_is_true_of_it_elsewhere)
+{
+    struct io_uring ring;
+    if (io_uring_queue_init(4, &ring, 0)) {
+        SKIP("io_uring is not permitted here");
+    }
+    char *old = get(2 * MIB), *place = get(2 * MIB);
+    fill(old, 2 * MIB, 650);
+    struct iovec buffer = {old, PAGE};
+    REQUIRE(io_uring_register_buffers(&ring, &buffer, 1) == 0);
+    CHECK_EQUAL(madvise(old, 2 * MIB, MADV_WIPEONFORK), 0);
+    CHECK_EQUAL(mlock(old, 2 * MIB), 0);
+    char *to = mremap(old, 2 * MIB, 2 * MIB, MREMAP_MAYMOVE | MREMAP_FIXED, place);
+    REQUIRE(to == place);
+    CHECK_EQUAL(locked_kib(), 2 << 10); /* by the kernel, as it alone can move what is pinned */
+    pid_t child = fork();
+    if (!child) {
+        _exit(is_zero(to, 2 * MIB) ? 0 : 1);
+    }
+    CHECK_EQUAL(wait_for(child), 0);
+    CHECK_EQUAL(wrong(to, 2 * MIB, 650), 0);
+    io_uring_queue_exit(&ring);
+    CHECK_EQUAL(munmap(to, 2 * MIB), 0);
+}
+
 struct handler {
     int fd;
     char *page;
@@ -145,6 +182,7 @@ int main(void)
     begin();
     RUN(fixed_buffers_are_what_the_program_sees);
     RUN(fixed_buffers_that_are_moved_stay_what_the_program_sees);
+    RUN(what_was_said_about_a_range_is_true_of_it_elsewhere);
     RUN(a_userfaultfd_of_the_programs_own);
     return harness_finish();
 }
