@@ -177,10 +177,17 @@ static void look_at_activity(uint64_t now)
     activity.faults = region.faults;
 }
 
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 static bool is_due(struct turns *t, int64_t figure, uint64_t now)
 {
     if (figure != t->figure) {
-        *t = (struct turns){.figure = figure, .wait_ms = BALANCE_HUNGRY_MS};
+        t->figure = figure;
+        t->wait_ms = BALANCE_HUNGRY_MS;
+        t->due_ms = sooner(t->due_ms, now + BALANCE_HUNGRY_MS);
     }
     return figure && now >= t->due_ms;
 }
@@ -188,7 +195,7 @@ static bool is_due(struct turns *t, int64_t figure, uint64_t now)
 /* `in_vain`: nothing is left to do before the figure changes, as far as can be seen. */
 static void set_next(struct turns *t, uint64_t now, bool in_vain)
 {
-    t->due_ms = now + t->wait_ms;
+    t->due_ms = now + (in_vain ? t->wait_ms : BALANCE_HUNGRY_MS);
     if (in_vain && t->wait_ms < SETTLE_MOST_MS) {
         t->wait_ms *= 2;
     }
@@ -206,11 +213,6 @@ static void settle(uint64_t now)
         budget_wake(&budget);
         set_next(&wakes, now, true);
     }
-}
-
-static uint64_t sooner(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
 }
 
 static uint64_t next_look(uint64_t now, bool hurries)
