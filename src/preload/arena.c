@@ -215,14 +215,15 @@ static uint64_t free_pages_of(const struct arena *arena, struct span s)
     return pages;
 }
 
-/* A new range that mmap makes, in place of what is there. As with the kernel that stays if the limits are in the way. */
-static long map_at(struct arena *arena, struct arena_request *q, struct span s)
+/* A new range that mmap makes, in place of what is there, unless all of that is free. As with the kernel it stays if the limits are
+ * in the way. */
+static long map_at(struct arena *arena, struct arena_request *q, struct span s, bool all_free)
 {
-    if (!arena_may_grow(arena, free_pages_of(arena, s))) {
+    if (!arena_may_grow(arena, all_free ? s.end - s.first : free_pages_of(arena, s))) {
         return -ENOMEM;
     }
     int flags = arena_flags_of_new(arena, s.end - s.first, q->protection);
-    int error = flags < 0 ? flags : is_free(arena, s) ? 0 : arena_unmap(arena, s);
+    int error = flags < 0 ? flags : all_free ? 0 : arena_unmap(arena, s);
     q->bring_in = flags > 0 && !(flags & RANGE_LOCKED_ON_FAULT);
     return error ? error : arena_give_out(arena, s, q->protection, flags);
 }
@@ -231,21 +232,22 @@ static long map_anywhere(struct arena *arena, struct arena_request *q)
 {
     uint64_t pages = q->bytes >> PAGE_SHIFT, first;
     if (is_inside(arena, q->at, q->bytes) && is_free(arena, span_of(arena, q->at, q->bytes))) {
-        return map_at(arena, q, span_of(arena, q->at, q->bytes));
+        return map_at(arena, q, span_of(arena, q->at, q->bytes), true);
     }
     if (!address_space_find_free(&arena->space, pages, 1, &first)) {
         return -ENOSPC;
     }
-    return map_at(arena, q, (struct span){first, first + pages});
+    return map_at(arena, q, (struct span){first, first + pages}, true);
 }
 
 static long map_fixed(struct arena *arena, struct arena_request *q)
 {
     struct span s = span_of(arena, q->at, q->bytes);
-    if (q->operation == ARENA_MAP_NOREPLACE && !is_free(arena, s)) {
+    bool all_free = is_free(arena, s);
+    if (q->operation == ARENA_MAP_NOREPLACE && !all_free) {
         return -EEXIST;
     }
-    return map_at(arena, q, s);
+    return map_at(arena, q, s, all_free);
 }
 
 /* What is made accessible under mlockall(MCL_FUTURE) is locked from then on. */

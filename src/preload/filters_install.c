@@ -20,16 +20,18 @@ bool filters_are_installed(void)
     return atomic_read_acquire(&installed);
 }
 
-/* The result of `call`, which installs a filter. */
-#define INSTALLING(call)                                                                                     \
-    ({                                                                                                       \
-        atomic_add_acq_rel(&installed, 1);                                                                   \
-        long result_ = (call);                                                                               \
-        if (result_ < 0) {                                                                                   \
-            atomic_sub_acq_rel(&installed, 1);                                                               \
-        }                                                                                                    \
-        result_;                                                                                             \
-    })
+/* The result of the call, which may install a filter. */
+static long install(bool installs, long number, const unsigned long a[5])
+{
+    if (installs) {
+        atomic_add_acq_rel(&installed, 1);
+    }
+    long result = sys_call6(number, (long)a[0], (long)a[1], (long)a[2], (long)a[3], (long)a[4], 0);
+    if (installs && result < 0) {
+        atomic_sub_acq_rel(&installed, 1);
+    }
+    return result;
+}
 
 static void say_refused(const char *name)
 {
@@ -53,19 +55,14 @@ long filters_install(unsigned operation, unsigned flags, void *argument)
         }
     }
     bool installs = operation == SECCOMP_SET_MODE_FILTER || operation == SECCOMP_SET_MODE_STRICT;
-    return installs ? INSTALLING(sys_call3(SYS_seccomp, operation, flags, (long)argument))
-                    : sys_call3(SYS_seccomp, operation, flags, (long)argument);
-}
-
-static long kernel_prctl(int option, const unsigned long *a)
-{
-    return sys_call6(SYS_prctl, option, (long)a[0], (long)a[1], (long)a[2], (long)a[3], 0);
+    return install(installs, SYS_seccomp, (unsigned long[5]){operation, flags, (unsigned long)argument});
 }
 
 long filters_prctl(int option, const unsigned long arguments[4])
 {
-    return option == PR_SET_SECCOMP ? INSTALLING(kernel_prctl(option, arguments))
-                                    : kernel_prctl(option, arguments);
+    const unsigned long *a = arguments;
+    return install(option == PR_SET_SECCOMP, SYS_prctl,
+                   (unsigned long[5]){(unsigned long)option, a[0], a[1], a[2], a[3]});
 }
 
 /* As libc, it takes four whatever the option has. */

@@ -208,7 +208,6 @@ static void settle(uint64_t now)
     if (is_due(&settles, owed ? owed + credit : 0, now)) {
         set_next(&settles, now, region_settle(runtime.arena.region));
     }
-    lending_update(&lending);
     if (is_due(&wakes, atomic_read_relaxed(&lending.account->debt), now)) {
         budget_wake(&budget);
         set_next(&wakes, now, true);
