@@ -86,14 +86,9 @@ static enum task task_of(int number)
     char path[64] = TASKS "/", status[STATUS_BYTES];
     proc_append_number(path, (unsigned)number);
     strcat(path, "/status");
-    int fd = proc_open(path);
-    if (fd < 0) {
-        return fd == -ENOENT ? TASK_GONE : TASK_PROGRAMS;
-    }
-    long bytes = sys_read(fd, status, sizeof status - 1);
-    sys_close(fd);
-    status[bytes > 0 ? bytes : 0] = 0;
-    return bytes > 0 ? task_of_status(status) : bytes == -ESRCH ? TASK_GONE : TASK_PROGRAMS;
+    long bytes = proc_read(path, status, sizeof status);
+    bool has_gone = bytes == -ENOENT || bytes == -ESRCH; /* before it was opened, or after */
+    return bytes > 0 ? task_of_status(status) : has_gone ? TASK_GONE : TASK_PROGRAMS;
 }
 
 static int number_of(const char *text)
@@ -196,13 +191,7 @@ static bool is_nobody_left(void)
 static int end_of_leader(void)
 {
     char text[STATUS_BYTES];
-    int fd = proc_open("self/stat");
-    long bytes = fd < 0 ? fd : sys_read(fd, text, sizeof text - 1);
-    if (fd >= 0) {
-        sys_close(fd);
-    }
-    text[bytes > 0 ? bytes : 0] = 0;
-    return bytes > 0 ? proc_last_number(text) : -1;
+    return proc_read("self/stat", text, sizeof text) > 0 ? proc_last_number(text) : -1;
 }
 
 /* Returns where that is not permitted, or the process is the init of its name space. */

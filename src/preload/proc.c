@@ -23,16 +23,22 @@ int proc_open(const char *path)
     return proc < 0 ? -ENOENT : (int)sys_call6(SYS_openat, proc, (long)path, O_RDONLY | O_CLOEXEC, 0, 0, 0);
 }
 
-size_t proc_address_space(void)
+long proc_read(const char *path, char *text, size_t room)
 {
-    char text[64];
-    int fd = proc_open("self/statm");
-    long bytes = fd < 0 ? 0 : sys_read(fd, text, sizeof text - 1);
-    size_t pages = 0;
+    int fd = proc_open(path);
+    long bytes = fd < 0 ? fd : sys_read(fd, text, room - 1);
     if (fd >= 0) {
         sys_close(fd);
     }
     text[bytes > 0 ? bytes : 0] = 0;
+    return bytes;
+}
+
+size_t proc_address_space(void)
+{
+    char text[64];
+    size_t pages = 0;
+    proc_read("self/statm", text, sizeof text);
     for (const char *at = text; *at >= '0' && *at <= '9'; at++) {
         pages = pages * 10 + (size_t)(*at - '0');
     }

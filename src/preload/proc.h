@@ -14,6 +14,9 @@ void proc_keep(void);
 /* Opens a file or a folder of /proc for reading, by its path there. A descriptor of the root thread's, or -errno. */
 int proc_open(const char *path);
 
+/* Reads the beginning of a file, as far as there is room, and ends it with 0. The bytes, or -errno, and then the text is "". */
+long proc_read(const char *path, char *text, size_t room);
+
 /* How many bytes of address space the process has mapped; 0 if that is not known. In the root thread. */
 size_t proc_address_space(void);
 
