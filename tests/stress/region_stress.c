@@ -209,7 +209,9 @@ static void stress(struct fixture_options o, bool without_move)
         void *(*run)(void *) = i < TOUCHERS ? run_toucher : run_changer;
         REQUIRE(!pthread_create(&threads[i], NULL, run, (void *)(uintptr_t)i));
     }
-    fixture_sleep_ms(seconds() * 1000 / 4);
+    do {
+        fixture_sleep_ms(seconds() * 1000 / 4);
+    } while (!fixture_stats(&f).evicted_pages);
     atomic_set_release(&stop, 1);
     for (uint64_t i = 0; i <= TOUCHERS; i++) {
         pthread_join(threads[i], NULL);
@@ -223,7 +225,6 @@ static void stress(struct fixture_options o, bool without_move)
            (unsigned long long)s.pool_loads, (unsigned long long)s.device_loads,
            (unsigned long long)s.copied_out, (long long)f.account.peak >> 10,
            (long long)f.account.limit >> 10);
-    CHECK(s.evicted_pages > 0);
     CHECK_EQUAL(s.poisoned_pages, 0);
     fixture_close(&f);
 }

@@ -439,7 +439,7 @@ TEST(nobody_is_buried_alive_and_nobody_is_forgotten)
     for (uint32_t i = PLACES; i < MEMBERS_MAX; i++) {
         play_living(i);
     }
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < ROUNDS || !atomic_read_relaxed(&shared->burials); round++) {
         next_life(&children[harness_random(&random) % PROCESSES], &random);
     }
     for (int i = 0; i < PROCESSES; i++) {
@@ -449,7 +449,6 @@ TEST(nobody_is_buried_alive_and_nobody_is_forgotten)
         }
     }
     CHECK(atomic_read_acquire(&shared->step) < 98);
-    CHECK(atomic_read_relaxed(&shared->burials) > 0);
     for (uint32_t i = 0; i < PLACES; i++) {
         struct membership me;
         REQUIRE(member_claim(&me, &shared->table, 1 + i, bury, NULL) >= 0);

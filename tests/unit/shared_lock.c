@@ -175,7 +175,8 @@ TEST(holders_are_killed_and_what_they_left_is_repaired)
     pid_t children[PROCESSES] = {0};
     uint64_t random = 7;
     begin();
-    for (int round = 0; round < ROUNDS; round++) {
+    int rounds = 0;
+    for (; rounds < ROUNDS || !atomic_read_relaxed(&shared->repairs); rounds++) {
         pid_t *child = &children[harness_random(&random) % PROCESSES];
         if (*child) {
             usleep((useconds_t)(harness_random(&random) % 500));
@@ -193,8 +194,7 @@ TEST(holders_are_killed_and_what_they_left_is_repaired)
     }
     work();
     CHECK_EQUAL(shared->violations, 0);
-    CHECK(shared->repairs > 0);
-    printf("# %llu of %d kills met a holder\n", (unsigned long long)shared->repairs, ROUNDS);
+    printf("# %llu of %d kills met a holder\n", (unsigned long long)shared->repairs, rounds);
     end();
 }
 

@@ -372,12 +372,18 @@ TEST(area_is_destroyed_only_after_the_move)
 
 static uint32_t done; /* atomic */
 
+/* On a busy machine the users may be through before the compactor had its turn. */
+static bool nothing_has_moved(void)
+{
+    return restless_moves() == 0;
+}
+
 /* Each changes its own offsets, and knows what they hold; and loads those of the others, which must be whole. */
 static void *use(void *number)
 {
     uint64_t first = (uintptr_t)number * OWN, seed = first + 1, version[OWN] = {0};
     _Alignas(8) unsigned char mine[PAGE_BYTES], expected[PAGE_BYTES];
-    for (uint64_t round = 1; round <= ROUNDS; round++) {
+    for (uint64_t round = 1; round <= ROUNDS || nothing_has_moved(); round++) {
         uint64_t i = harness_random(&seed) % OWN, foreign = harness_random(&seed) % (USERS * OWN);
         unsigned what = harness_random(&seed) % 8;
         if (what < 3) {
@@ -428,7 +434,6 @@ TEST(verbs_beside_compaction)
     pthread_join(compactor, NULL);
     restless_set(0);
     printf("# %llu objects moved\n", (unsigned long long)restless_moves());
-    CHECK(restless_moves() > 0);
     CHECK_EQUAL(restless_misuses(), 0);
     fixture_destroy(&f);
 }
@@ -441,7 +446,7 @@ TEST(areas_come_and_go_beside_compaction)
     restless_set(8);
     done = 0;
     REQUIRE(pthread_create(&compactor, NULL, compact_for_ever, NULL) == 0);
-    for (unsigned round = 0; round < ROUNDS / 50; round++) {
+    for (unsigned round = 0; round < ROUNDS / 50 || nothing_has_moved(); round++) {
         REQUIRE(zswap_area_create(f.zswap, 2, 100) == 0);
         for (uint64_t i = 0; i < 100; i++) {
             struct swap_entry entry = {2, i};
@@ -457,7 +462,6 @@ TEST(areas_come_and_go_beside_compaction)
     pthread_join(compactor, NULL);
     restless_set(0);
     printf("# %llu objects moved\n", (unsigned long long)restless_moves());
-    CHECK(restless_moves() > 0);
     CHECK_EQUAL(restless_misuses(), 0);
     check_kept(100, 1);
     fixture_destroy(&f);
