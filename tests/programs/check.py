@@ -27,8 +27,8 @@ sys.dont_write_bytecode = True
 import interruption
 from harness import catalogue, processes, result
 from harness.place import Place
-from harness.program import Missing
-from harness.run import MIB, Managed, Run
+from harness.program import MIB, Missing
+from harness.run import Managed, Run
 
 SLOWER_AT_MOST = 25  # times: a run under uzswap may take so much longer than without, or the program's `seconds`
 
@@ -58,12 +58,6 @@ def chosen(options):
     return [p for p in programs if not options.only or p.name in options.only]
 
 
-def budget_of(program, peak, options):
-    if program.budget and not options.share:
-        return program.budget * MIB
-    return max(int(peak * (options.share or program.share)), program.least * MIB) // MIB * MIB
-
-
 def check(program, options, folder):
     logs = options.logs / program.name
     shutil.rmtree(logs, ignore_errors=True)
@@ -77,7 +71,7 @@ def check(program, options, folder):
         processes.kill_all()
         native = Run(program, place, logs / "native", small=options.small)
         native.carry_out()
-        budget = budget_of(program, native.peak, options)
+        budget = program.budget_of(native.peak, options.share)
         managed = Run(program, place, logs / "managed", Managed(options.build.resolve() / "uzswap", budget), options.small,
                       SLOWER_AT_MOST * native.seconds)
         managed.carry_out()

@@ -6,13 +6,10 @@ import shutil
 import signal
 
 from harness.program import Missing, Program
+from harness.run import NOBODY
 
 VERSION = 15
 BINARIES = f"/usr/lib/postgresql/{VERSION}/bin"
-USER = "nobody"
-# The server refuses root. Its user needs a way to userfaultfd (CAP_SYS_PTRACE), and into /proc of `uzswap run`, to its figures.
-BECOME = ["setpriv", f"--reuid={USER}", "--regid=nogroup", "--clear-groups"]
-MAY = ["--inh-caps=+sys_ptrace,+dac_read_search", "--ambient-caps=+sys_ptrace,+dac_read_search"]
 
 SORTS = """
 SET work_mem = '256MB';
@@ -41,14 +38,11 @@ class PostgreSQL(Program):
         data = run.folder / "data"
         for folder in (self.sockets, data):
             folder.mkdir(mode=0o700)
-            shutil.chown(folder, USER, "nogroup")
-        os.chmod(run.folder.parent.parent, 0o755)  # made for root alone
-        os.chmod(run.temporary, 0o1777)  # where the pages go
-        become = [*BECOME, *MAY]
-        done = run.program([*become, f"{BINARIES}/initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync"])
+            shutil.chown(folder, *NOBODY)
+        done = run.program(run.as_nobody([f"{BINARIES}/initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync"]))
         run.test("initdb", done.status == 0, f"status {done.status}")
-        server = run.start([*become, f"{BINARIES}/postgres", "-D", data, "-k", self.sockets, "-c", "listen_addresses=",
-                            "-c", "shared_buffers=24MB", "-c", "work_mem=64MB", "-c", "jit=off"])
+        server = run.start(run.as_nobody([f"{BINARIES}/postgres", "-D", data, "-k", self.sockets, "-c", "listen_addresses=",
+                                          "-c", "shared_buffers=24MB", "-c", "work_mem=64MB", "-c", "jit=off"]))
         if not run.wait_until(lambda: (data / "postmaster.pid").exists() and self.ask(run, "SELECT 1") == b"1\n"):
             run.test("server starts", False, "no answer")
             return
@@ -57,7 +51,7 @@ class PostgreSQL(Program):
         run.test("server ends well", run.wait(server) == 0, f"status {server.returncode}")
 
     def client(self, run, tool, *arguments, **options):
-        return run.helper([*BECOME, f"{BINARIES}/{tool}", "-h", self.sockets, "-U", "postgres", *arguments], **options)
+        return run.helper(run.as_nobody([f"{BINARIES}/{tool}", "-h", self.sockets, "-U", "postgres", *arguments]), **options)
 
     def ask(self, run, question):
         return self.client(run, "psql", "-XAtc", question, "postgres").output

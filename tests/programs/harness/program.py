@@ -25,6 +25,7 @@ whether it is steady at all; the table says which are not.
 
 - Everything whose memory is limited is started by run.program() or, in the background, by run.start(); clients and tools
   beside it, which are native both times, by run.helper().
+- What refuses to be root is started as run.as_nobody(argv).
 - A command runs with the budget of its whole program: `share` of the highest memory of all that run.program() and run.start()
   started natively (or `budget`, in MiB, where a share makes no sense), and never less than `least`.
 - When the time of a run (`seconds`; under uzswap 25 times what it took without, if that is more) is over all is killed:
@@ -35,6 +36,8 @@ whether it is steady at all; the table says which are not.
   `make check`, so all of these together take a minute, and their packages are in tools/packages.txt.
 - prepare() may raise Missing("why") if what it needs cannot be had: the table says so.
 """
+
+MIB = 1 << 20
 
 
 class Missing(Exception):
@@ -60,6 +63,12 @@ class Program:
     keeps_budget = True  # False: it locks memory, or pins it otherwise, so that the budget may be passed
     environment = {}  # variables of both runs
     exceptions = {}  # test name (a pattern of fnmatch): why it cannot pass under uzswap
+
+    def budget_of(self, peak, share=None):
+        """Bytes, for a native peak of so many; `share` in place of the program's own."""
+        if self.budget and not share:
+            return self.budget * MIB
+        return max(int(peak * (share or self.share)), self.least * MIB) // MIB * MIB
 
     def prepare(self, place):
         """What both runs need, in place.folder. What takes long goes through place.keep()."""

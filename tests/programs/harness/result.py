@@ -2,7 +2,8 @@
 """What the two runs of a program say together."""
 import fnmatch
 
-MIB = 1 << 20
+from harness.program import MIB
+
 MISSED = "not run under uzswap"
 DIFFERS = "not the same as without uzswap"
 FAILURES_SHOWN = 25

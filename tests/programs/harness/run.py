@@ -12,12 +12,15 @@ import time
 import traceback
 
 from harness import memory, processes
-from harness.program import OutOfTime
+from harness.program import MIB, OutOfTime
 
-MIB = 1 << 20
 DISK_LEFT = 1 << 30  # bytes: a run that leaves less is ended,
 DISK_SECONDS = 3  # unless that lasts for moments: others fill the disk, too
 ENDS_WITHIN = 3  # seconds that what a program started may outlive it
+NOBODY = "nobody", "nogroup"
+# Needs a way to userfaultfd (CAP_SYS_PTRACE), and into /proc of `uzswap run`, to its figures.
+BECOME_NOBODY = ["setpriv", f"--reuid={NOBODY[0]}", f"--regid={NOBODY[1]}", "--clear-groups",
+                 "--inh-caps=+sys_ptrace,+dac_read_search", "--ambient-caps=+sys_ptrace,+dac_read_search"]
 ENVIRONMENT = ["PATH", "LANG", "USER", "LOGNAME", "TERM"]
 
 # status: as of subprocess, negative for a signal; output: the bytes of standard output; errors: where standard error is
@@ -25,7 +28,8 @@ Done = collections.namedtuple("Done", "status output errors")
 
 
 class Managed:
-    """How a command is run under uzswap."""
+    """How a command is run under uzswap. `counting` goes to memory.Watch."""
+    counting = {}
 
     def __init__(self, uzswap, budget):
         self.uzswap, self.budget = uzswap, budget
@@ -72,6 +76,15 @@ class Run:
         """The same in the background."""
         return self._launch(argv, counted=False, **options)[0]
 
+    def as_nobody(self, argv):
+        """The command of a program that refuses root, by a user who may write to the folders: as it is, if this is not root."""
+        if os.geteuid():
+            return list(argv)
+        self.folder.parent.parent.chmod(0o755)  # made for root alone
+        for folder in (self.folder, self.temporary):
+            folder.chmod(0o1777)
+        return [*BECOME_NOBODY, *argv]
+
     def wait(self, process):
         """The exit status of what start() gave. It comes for certain: when the time is over, all is killed."""
         return process.wait()
@@ -116,7 +129,8 @@ class Run:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
         start = self.disk_seen = time.monotonic()
-        with memory.Watch(lambda: self.own, lambda: self.helping, self._look) as watch:
+        counting = self.managed.counting if self.managed else {}
+        with memory.Watch(lambda: self.own, lambda: self.helping, self._look, **counting) as watch:
             self.watch = watch
             alarm = threading.Timer(self.limit, self._stop, ["its time is over"])
             alarm.start()
