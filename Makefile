@@ -44,6 +44,7 @@ bench:
 	@bench/mappings.py --build $(BUILD)
 	@bench/compare.py --build $(BUILD)
 	@bench/bgsave.py --build $(BUILD)
+	@bench/programs.py --build $(BUILD)
 
 install: all
 	@meson configure $(BUILD) -Dprefix=$(PREFIX)

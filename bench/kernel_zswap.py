@@ -78,9 +78,14 @@ class KernelZswap(KernelSwitch):
         make_swap(self.undo, self.folder)
         self.group = memory_cgroup.make(self.undo, "uzswap-bench", self.limit)
 
+    @staticmethod
+    def read_ahead(exponent):
+        """The kernel reads 2^exponent pages at once, until it is put back as it was."""
+        write(READAHEAD, str(exponent))
+
     def start(self, command, readahead, **kwargs):
         """Starts the command in the cgroup, the kernel reading 2^readahead pages at once."""
-        write(READAHEAD, str(readahead))
+        self.read_ahead(readahead)
 
         def join():
             (self.group / "cgroup.procs").write_text("0")
