@@ -27,7 +27,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PROGRAMS = ROOT / "tests/programs"
 sys.path.append(str(PROGRAMS))
 sys.dont_write_bytecode = True
-from harness import catalogue, processes
+from harness import catalogue, processes, result
 from harness.place import Place
 from harness.program import MIB, Missing
 from harness.run import Managed, Run
@@ -74,9 +74,7 @@ class Bench:
         self.options, self.program, self.folder = options, program, folder
         self.logs = folder / "logs"
         self.logs.mkdir(parents=True)
-        kept = options.build / "programs" / "kept"
-        kept.mkdir(parents=True, exist_ok=True)
-        self.place = Place(program, folder / "prepared", kept, self.logs)
+        self.place = Place(program, folder / "prepared", options.build / "programs" / "kept", self.logs)
         program.prepare(self.place)
         processes.kill_all()
         self.native = self.run("native", None)
@@ -102,8 +100,11 @@ class Bench:
             return self.run(KERNEL, Kernel(zswap))
 
     def run_uzswap(self, side):
-        budget = self.budget if side == UZSWAP else int(max(run.peak for run in self.runs[KERNEL])) // MIB * MIB
+        budget = self.budget if side == UZSWAP else self.kernels_peak()
         return self.run(side, Managed(self.options.build / "uzswap", budget))
+
+    def kernels_peak(self):
+        return max((run.peak for run in self.runs[KERNEL]), default=None)
 
     def run_side(self, side):
         """One round of it."""
@@ -124,16 +125,12 @@ class Bench:
 
     def wrong(self, run):
         """The first thing that is not as without a limit."""
-        for name in self.native.tests:
-            if not run.tests.get(name):
-                return f"{name}: {run.whys.get(name, 'not run')}"
-            if run.sames.get(name) != self.native.sames.get(name):
-                return f"{name}: differs"
-        return ""
+        complaints = ((name, result.complaint(self.native, run, name)) for name in self.native.tests)
+        return next((f"{name}: {why}" for name, why in complaints if why is not None), "")
 
     def row(self):
         seconds = {side: statistics.median(run.seconds for run in runs) if runs else None for side, runs in self.runs.items()}
-        peak = max((run.peak for run in self.runs[KERNEL]), default=None)
+        peak = self.kernels_peak()
 
         def over(side, other):
             return f"{side / other:.2f}" if side is not None and other else "-"

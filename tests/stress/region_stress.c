@@ -225,6 +225,7 @@ static void stress(struct fixture_options o, bool without_move)
            (unsigned long long)s.pool_loads, (unsigned long long)s.device_loads,
            (unsigned long long)s.copied_out, (long long)f.account.peak >> 10,
            (long long)f.account.limit >> 10);
+    CHECK(s.evicted_pages > 0);
     CHECK_EQUAL(s.poisoned_pages, 0);
     fixture_close(&f);
 }

@@ -449,6 +449,7 @@ TEST(nobody_is_buried_alive_and_nobody_is_forgotten)
         }
     }
     CHECK(atomic_read_acquire(&shared->step) < 98);
+    CHECK(atomic_read_relaxed(&shared->burials) > 0);
     for (uint32_t i = 0; i < PLACES; i++) {
         struct membership me;
         REQUIRE(member_claim(&me, &shared->table, 1 + i, bury, NULL) >= 0);

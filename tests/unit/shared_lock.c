@@ -194,6 +194,7 @@ TEST(holders_are_killed_and_what_they_left_is_repaired)
     }
     work();
     CHECK_EQUAL(shared->violations, 0);
+    CHECK(shared->repairs > 0);
     printf("# %llu of %d kills met a holder\n", (unsigned long long)shared->repairs, rounds);
     end();
 }

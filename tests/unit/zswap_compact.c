@@ -434,6 +434,7 @@ TEST(verbs_beside_compaction)
     pthread_join(compactor, NULL);
     restless_set(0);
     printf("# %llu objects moved\n", (unsigned long long)restless_moves());
+    CHECK(restless_moves() > 0);
     CHECK_EQUAL(restless_misuses(), 0);
     fixture_destroy(&f);
 }
@@ -462,6 +463,7 @@ TEST(areas_come_and_go_beside_compaction)
     pthread_join(compactor, NULL);
     restless_set(0);
     printf("# %llu objects moved\n", (unsigned long long)restless_moves());
+    CHECK(restless_moves() > 0);
     CHECK_EQUAL(restless_misuses(), 0);
     check_kept(100, 1);
     fixture_destroy(&f);

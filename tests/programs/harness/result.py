@@ -10,6 +10,17 @@ FAILURES_SHOWN = 25
 NO_PAGES = "no page left the program: nothing was tested"
 
 
+def complaint(native, managed, name):
+    """Why a test that passed without uzswap has not passed under it; None if it has."""
+    if name not in managed.tests:
+        return MISSED
+    if not managed.tests[name]:
+        return managed.whys.get(name, "failed")
+    if native.sames.get(name) != managed.sames.get(name):
+        return DIFFERS
+    return None
+
+
 class Result:
     """Of one program: failed, excepted, unsteady (test name: why), the row of the table; or skipped (why)."""
 
@@ -23,7 +34,7 @@ class Result:
         for name, passed in native.tests.items():
             if not passed:
                 continue
-            why = self.complaint(name)
+            why = complaint(native, managed, name)
             if why is None:
                 self.passed.append(name)
             elif reason := self.exception(name):
@@ -52,16 +63,6 @@ class Result:
             else:
                 continue
             self.unsteady[name] = f"the second time: {why}; under uzswap: {self.failed.pop(name)}"
-
-    def complaint(self, name):
-        """Why a test that passed without uzswap has not passed under it; None if it has."""
-        if name not in self.managed.tests:
-            return MISSED
-        if not self.managed.tests[name]:
-            return self.managed.whys.get(name, "failed")
-        if self.native.sames.get(name) != self.managed.sames.get(name):
-            return DIFFERS
-        return None
 
     def exception(self, name):
         return next((why for pattern, why in self.program.exceptions.items() if fnmatch.fnmatchcase(name, pattern)), None)
